@@ -1,0 +1,58 @@
+# Every target sets up what it needs in .venv, from python3 and the package registries alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format e2e bench wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.test  ## the main job, in ten seconds, against an S3 server on this machine
+	@$(BIN)/python -m examples.demo
+
+test: $(VENV)/.test  ## all tests that need no root and no other machine
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.check  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.check  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
+	$(BIN)/python -m tests.support.gateway
+	$(BIN)/python -m pytest -m e2e -rs
+
+bench: $(VENV)/.bench  ## speed beside the peers'
+	$(BIN)/python -m tests.bench
+
+wheel: $(VENV)/.check  ## the wheel, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/out
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+# Dependency groups need pip 25.1.
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group test
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@

@@ -1,0 +1,392 @@
+"""The read-through cache: the only place that knows the order of the tiers.
+
+`Front` is the hit path, `ReadThrough` everything behind it. A call goes memory, then (one thread for all that want the object) memory
+once more, disk, S3. What each answer of S3 leads to is in `_ask` and below it.
+"""
+
+from __future__ import annotations
+
+from random import random
+
+from s3warm.entry import Entry
+from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError, S3WarmError
+from s3warm.explain import explain
+from s3warm.keys import MISSING, locate
+from s3warm.metrics import Event, Stats, notify
+from s3warm.origin.base import NotModified
+from s3warm.rules import freshness
+from s3warm.rules.outage import Outages
+from s3warm.settings import DEFAULT_TTL, seconds
+from s3warm.singleflight import SingleFlight
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+    from typing import Any
+
+    from s3warm.explain import Explanation
+    from s3warm.keys import Missing, ObjectKey
+    from s3warm.metrics import Counters, Troubles
+    from s3warm.origin.base import Fetched, Origin
+    from s3warm.settings import Settings
+    from s3warm.singleflight import Flight
+    from s3warm.tiers.base import HotTier, Slot, Tier
+
+__all__ = ["Front", "ReadThrough"]
+
+
+class Front:
+    """The hit path, written once: it is `Cache.get`, and bound to the default cache it is `s3warm.get`."""
+
+    _slots: Mapping[str, Mapping[Any, Slot]]
+    _clock: Callable[[], float]
+
+    def get(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> bytes:
+        """The body of an object, as it is stored: from memory, from /tmp, or from S3.
+
+        Args:
+            bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.
+            key: key of the object.
+            version_id: one version of it; a pinned version never expires.
+            ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now and
+                never answers with a stale copy.
+
+        Returns:
+            The bytes. As long as the object is fresh in memory it is the same bytes object each time.
+
+        Raises:
+            ObjectNotFoundError: there is no such object (404).
+            AccessDeniedError: S3 denied access (403).
+            OriginUnavailableError: S3 cannot be reached, and no copy may stand in.
+            ObjectTooLargeError: the function has not enough memory left for the body; nothing of it was downloaded.
+            IntegrityError: the body arrived damaged, repeatedly.
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name an object, or the TTL is negative.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b'{"dark": true}'}):
+            ...     s3warm.get("cfg", "flags.json")
+            ...     s3warm.get("s3://cfg/flags.json", ttl=60)
+            b'{"dark": true}'
+            b'{"dark": true}'
+        """
+        if ttl is None and version_id is None:
+            try:
+                slot = self._slots[bucket][key]
+            except (KeyError, TypeError):  # TypeError: not hashable, and refused in words below
+                pass
+            else:
+                if slot.validated_at <= self._clock() < slot.deadline:
+                    slot.hits += 1
+                    return slot.body
+        return self._read(bucket, key, version_id, ttl).body
+
+    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
+        """What is not on the hit path."""
+        raise NotImplementedError
+
+
+class ReadThrough(Front):
+    """Objects of S3 through tiers, nearest first, with revalidation, single flight and stale-if-error."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        memory: HotTier,
+        disk: Tier | None,
+        origin: Origin,
+        largest: Callable[[], int],
+        clock: Callable[[], float],
+        counters: Counters,
+        troubles: Troubles,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._disk = disk
+        self._tiers: tuple[Tier, ...] = (memory,) if disk is None else (memory, disk)
+        self._origin = origin
+        self._largest = largest
+        self._clock = clock
+        self._counters = counters
+        self._troubles = troubles
+        self._on_event = on_event
+        self._slots = memory.slots
+        self._flights: SingleFlight[Entry] = SingleFlight()
+        self._outages = Outages()
+
+    # -- what users call ---------------------------------------------------------------------------------------------------
+
+    def entry(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> Entry:
+        """Like `get`, with the object's metadata and whether the answer is stale.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+            ...     s3warm.entry("cfg", "flags.json").verified_by
+            'md5'
+        """
+        return self._read(bucket, key, version_id, ttl)
+
+    def invalidate(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+        """Ask S3 before the object is used again. Its body is kept, as S3 may confirm it with a 304.
+
+        Holds for this process's memory and for the directory; other processes' memories are not reached.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"old"}) as s3:
+            ...     body = s3warm.get("cfg", "flags.json")
+            ...     s3["s3://cfg/flags.json"] = b"new"
+            ...     s3warm.invalidate("cfg", "flags.json")
+            ...     s3warm.get("cfg", "flags.json")
+            b'new'
+        """
+        where = locate(bucket, key, version_id)
+        self._flights.forget(where)
+        for tier in self._tiers:
+            tier.expire(where)
+
+    def clear(self) -> None:
+        """Drop everything from memory and from the directory.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+            ...     body = s3warm.get("cfg", "flags.json")
+            ...     s3warm.clear()
+            ...     s3warm.stats().memory_entries
+            0
+        """
+        self._flights.forget_all()
+        for tier in self._tiers:
+            tier.clear()
+
+    def stats(self) -> Stats:
+        """A snapshot of all counters; see `Stats`."""
+        memory = self._memory.usage()
+        disk = self._disk.usage() if self._disk is not None else None
+        return self._counters.snapshot(
+            memory_hits=self._memory.hits(),
+            memory_bytes=memory.bytes,
+            memory_budget=memory.budget,
+            memory_entries=memory.entries,
+            disk_bytes=disk.bytes if disk else 0,
+            disk_budget=disk.budget if disk else 0,
+        )
+
+    def explain(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
+        """Where an object lies and what the cache knows of it; asks nobody. Reads well when printed.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+            ...     body = s3warm.get("cfg", "flags.json")
+            ...     s3warm.explain("cfg", "flags.json").tiers
+            ('memory', 'disk')
+        """
+        where = locate(bucket, key, version_id)
+        held = [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]
+        return explain(where, held, self._clock())
+
+    @property
+    def used(self) -> bool:
+        """Whether the cache was ever asked for an object."""
+        stats = self._counters.snapshot(memory_hits=self._memory.hits())
+        return any(stats)
+
+    def close(self) -> None:
+        """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
+        self._flights.forget_all()
+        for tier in self._tiers:
+            tier.close()
+        self._origin.close()
+
+    # -- the ways through the house ----------------------------------------------------------------------------------------
+
+    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
+        where = locate(bucket, key, version_id)
+        bound = None if ttl is None else seconds(ttl)
+        held = self._memory.get(where)
+        if held is not None and self._is_fresh(held, bound):
+            self._memory.hit(where)
+            return held
+        led = False
+
+        def load(flight: Flight[Entry]) -> Entry:
+            nonlocal led
+            led = True
+            return self._load(flight, where, bound)
+
+        try:
+            # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already.
+            entry = self._flights.run(where, load, join=bound != 0)
+            if not led and bound is not None and not entry.stale and not self._is_fresh(entry, bound):
+                entry = self._flights.run(where, load, join=False)
+        except S3WarmError:
+            self._counters.errors += 1
+            raise
+        if not led:
+            self._counters.coalesced += 1
+        return entry
+
+    def _load(self, flight: Flight[Entry], where: ObjectKey, bound: float | None) -> Entry:
+        # Memory is looked at once more: between this thread's first look and its flight, another flight may have ended.
+        held = self._memory.get(where)
+        if held is not None and self._is_fresh(held, bound):
+            self._memory.hit(where)
+            return held
+        stored = self._newer_on_disk(where, held)
+        if stored is not None:
+            held = stored
+            if self._is_fresh(held, bound):
+                self._counters.disk_hits += 1
+                self._store(flight, lambda: self._memory.put(stored))
+                return held
+        return self._ask(flight, where, held, bound)
+
+    def _newer_on_disk(self, where: ObjectKey, held: Entry | None) -> Entry | None:
+        """What the disk holds, if it was validated later than what memory holds: by another process, or before a crash."""
+        if self._disk is None:
+            return None
+        if held is None:
+            return self._disk.get(where)
+        found = self._disk.describe(where)
+        if found is None or found.validated_at <= held.validated_at:
+            return None
+        if found.etag == held.etag:
+            return held._replace(validated_at=found.validated_at, expires_at=found.expires_at)
+        return self._disk.get(where)
+
+    def _ask(self, flight: Flight[Entry], where: ObjectKey, held: Entry | None, bound: float | None) -> Entry:
+        """One request to S3, and what its answer leads to. `held` is a body that is not fresh enough, if there is one."""
+        asked_at = self._clock()
+        stand_in = held if held is not None and bound != 0 and self._may_stand_in(held, asked_at) else None
+        if stand_in is not None and not self._outages.may_ask(where.bucket, asked_at):
+            return self._serve_stale(stand_in, "S3 failed a moment ago")
+        try:
+            answer = self._origin.fetch(where, if_none_match=held.etag if held is not None else None, largest=self._largest())
+        except (ObjectNotFoundError, AccessDeniedError) as error:
+            self._answered(where)
+            with flight.storing:
+                for tier in self._tiers:
+                    tier.evict(where)
+            self._counters.removed += 1
+            self._tell("removed", where, detail=type(error).__name__)
+            raise
+        except OriginUnavailableError as error:
+            if error.outage:
+                self._outages.failed(where.bucket, asked_at)
+                self._troubles.report(
+                    f"origin {where.bucket}",
+                    f"S3 cannot be reached for bucket {where.bucket}; copies stand in where they may ({error})",
+                    bucket=where.bucket,
+                )
+            if stand_in is None:
+                raise
+            return self._serve_stale(stand_in, str(error))
+        self._answered(where)
+        if isinstance(answer, NotModified):
+            assert held is not None  # only asked conditionally for what is held, and held on to
+            return self._confirmed(flight, held, asked_at)
+        return self._arrived(flight, where, held, answer, asked_at)
+
+    def _confirmed(self, flight: Flight[Entry], held: Entry, asked_at: float) -> Entry:
+        """304: every tier that holds this body is told so."""
+        control = freshness.parse_cache_control(held.info.cache_control)
+        entry = held._replace(validated_at=asked_at, expires_at=self._expiry(held.object, asked_at, control), stale=False)
+        times = entry.validated_at, entry.expires_at
+
+        def refresh() -> None:
+            if not self._memory.refresh(entry.object, entry.etag, *times):
+                self._memory.put(entry)
+            if self._disk is not None:
+                self._disk.refresh(entry.object, entry.etag, *times)
+
+        self._store(flight, refresh)
+        self._counters.revalidated += 1
+        self._tell("revalidated", entry.object, size=entry.size, since=asked_at)
+        return entry
+
+    def _arrived(self, flight: Flight[Entry], where: ObjectKey, held: Entry | None, fetched: Fetched, asked_at: float) -> Entry:
+        """200: the new body, on disk and in memory before the flight ends."""
+        control = freshness.parse_cache_control(fetched.info.cache_control)
+        entry = Entry(where, fetched.info, asked_at, self._expiry(where, asked_at, control), fetched.body)
+        # Without an ETag nothing could ever be revalidated.
+        keep = bool(entry.etag) and not control.no_store
+
+        def store() -> None:
+            for tier in reversed(self._tiers):
+                if keep:
+                    tier.put(entry)
+                else:
+                    tier.evict(where)
+
+        self._store(flight, store)
+        if held is None:
+            self._counters.misses += 1
+        else:
+            self._counters.replaced += 1
+        self._tell("fetched" if held is None else "replaced", where, size=entry.size, since=asked_at)
+        return entry
+
+    def _serve_stale(self, held: Entry, why: str) -> Entry:
+        self._counters.stale_served += 1
+        self._tell("stale_served", held.object, size=held.size, detail=why)
+        return held._replace(stale=True)
+
+    # -- small decisions ---------------------------------------------------------------------------------------------------
+
+    def _is_fresh(self, entry: Entry, bound: float | None) -> bool:
+        return freshness.is_fresh(entry.validated_at, entry.expires_at, self._clock(), bound)
+
+    def _may_stand_in(self, entry: Entry, now: float) -> bool:
+        settings = self._settings
+        control = freshness.parse_cache_control(entry.info.cache_control)
+        return freshness.may_serve_stale(entry.expires_at, now, settings.stale_if_error, control, settings.cache_control)
+
+    def _expiry(self, where: ObjectKey, validated_at: float, control: freshness.CacheControl) -> float:
+        if where.pinned:
+            return float("inf")
+        settings = self._settings
+        ttl = DEFAULT_TTL if settings.ttl is None else settings.ttl
+        return freshness.expires_at(
+            validated_at, ttl, control, settings.cache_control, jitter=settings.ttl_jitter, draw=random()
+        )
+
+    def _store(self, flight: Flight[Entry], store: Callable[[], object]) -> None:
+        """Change the tiers, unless the object was invalidated since the flight began."""
+        with flight.storing:
+            if not flight.forgotten:
+                store()
+
+    def _answered(self, where: ObjectKey) -> None:
+        if self._outages.over(where.bucket):
+            self._troubles.over(f"origin {where.bucket}", f"S3 answers again for bucket {where.bucket}", bucket=where.bucket)
+
+    def _tell(self, name: str, where: ObjectKey, *, size: int = 0, since: float | None = None, detail: str = "") -> None:
+        if self._on_event is not None:
+            passed = 0.0 if since is None else self._clock() - since
+            notify(self._on_event, Event(name, where.bucket, where.key, size, passed, detail), self._troubles)

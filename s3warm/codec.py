@@ -1,0 +1,96 @@
+"""Stored forms of a body: as it is, or one zstd frame with its content checksum. The only module that imports zstandard."""
+
+from __future__ import annotations
+
+import threading
+
+from s3warm.rules import placement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import zstandard
+
+__all__ = ["RAW", "ZSTD", "CorruptFrame", "compress", "compressed_chunks", "decompress", "pays"]
+
+RAW = "raw"
+ZSTD = "zstd"
+
+_CHUNK = 1024 * 1024
+
+# A (de)compressor may serve one thread at a time, and making one costs more than a small frame.
+_local = threading.local()
+
+
+class CorruptFrame(ValueError):
+    """Bytes that are not the frame they should be."""
+
+
+def pays(body: bytes, level: int) -> bool:
+    """Whether the body compresses well enough, judged by samples (7 to 82 µs) unless it is small."""
+    offsets = placement.sample_offsets(len(body))
+    if offsets is None or level == 0:
+        return False
+    if not offsets:
+        return True  # compressed whole anyway; `compress` gives up if it did not pay
+    view = memoryview(body)
+    compressor = _compressor(level)
+    size = sum(len(compressor.compress(view[offset : offset + placement.SAMPLE_SIZE])) for offset in offsets)
+    return placement.must_pay(placement.SAMPLE_SIZE * len(offsets), size)
+
+
+def compress(body: bytes, level: int) -> bytes | None:
+    """The body as one frame, or None if that did not pay."""
+    frame = _compressor(level).compress(body)
+    return frame if placement.must_pay(len(body), len(frame)) else None
+
+
+def compressed_chunks(body: bytes, level: int) -> Iterator[bytes]:
+    """The body as one frame, piece by piece, so that a second copy of a large body is never held."""
+    compressor = _compressor(level).compressobj(size=len(body))
+    view = memoryview(body)
+    for start in range(0, len(body), _CHUNK):
+        chunk = compressor.compress(view[start : start + _CHUNK])
+        if chunk:
+            yield chunk
+    yield compressor.flush()
+
+
+def decompress(frame: bytes, size: int) -> bytes:
+    """The `size` bytes in a frame, its checksum verified.
+
+    The size that the frame claims is compared first, before anything is allocated: a frame may claim terabytes.
+    """
+    import zstandard
+
+    try:
+        claimed = zstandard.frame_content_size(frame)
+        if claimed != size:
+            raise CorruptFrame(f"the frame claims {claimed} bytes instead of {size}")
+        body: bytes = _decompressor().decompress(frame)
+    except zstandard.ZstdError as error:
+        raise CorruptFrame(str(error)) from error
+    if len(body) != size:
+        raise CorruptFrame(f"the frame held {len(body)} bytes instead of {size}")
+    return body
+
+
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    held = getattr(_local, "compressor", None)
+    if held is None or held[0] != level:
+        import zstandard
+
+        held = level, zstandard.ZstdCompressor(level=level, write_checksum=True)
+        _local.compressor = held
+    compressor: zstandard.ZstdCompressor = held[1]
+    return compressor
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    decompressor: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if decompressor is None:
+        import zstandard
+
+        decompressor = _local.decompressor = zstandard.ZstdDecompressor()
+    return decompressor

@@ -1,0 +1,108 @@
+"""The process's default cache, which the module functions use: made at first use, replaced by `configure`."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from s3warm.cache import Front
+from s3warm.factory import Cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from typing import Any, Unpack
+
+    from s3warm.entry import Entry
+    from s3warm.keys import Missing
+    from s3warm.metrics import Event
+    from s3warm.options import Options
+    from s3warm.settings import Settings
+
+__all__ = ["configure", "default_cache", "front", "swap"]
+
+
+class _DefaultFront(Front):
+    """The hit path over whichever cache is the default now, so that `from s3warm import get` always means that one."""
+
+    def __init__(self) -> None:
+        self._slots = {}
+        self._clock = time.time
+
+    def follow(self, cache: Cache | None) -> None:
+        """Look into this cache's memory from now on."""
+        self._slots = {} if cache is None else cache._slots
+        self._clock = time.time if cache is None else cache._clock
+
+    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
+        return default_cache()._read(bucket, key, version_id, ttl)
+
+
+front = _DefaultFront()
+_lock = threading.RLock()
+_cache: Cache | None = None  # guarded by _lock
+
+
+def default_cache() -> Cache:
+    """The cache behind the module functions, made now if there is none yet.
+
+    Example:
+        >>> import s3warm
+        >>> s3warm.default_cache() is s3warm.default_cache()
+        True
+    """
+    cache = _cache
+    if cache is None:
+        with _lock:
+            cache = _cache
+            if cache is None:
+                cache = Cache()
+                swap(cache)
+    return cache
+
+
+def configure(
+    settings: Settings | None = None,
+    *,
+    client: Any = None,
+    clock: Callable[[], float] = time.time,
+    on_event: Callable[[Event], None] | None = None,
+    **options: Unpack[Options],
+) -> None:
+    """Replace the default cache; takes what `Cache` takes.
+
+    Call it once, where the module is loaded, before the first `get`. Later it works too, closes the old cache with all that it
+    has in memory, and warns.
+
+    Raises:
+        ConfigurationError: a setting cannot be understood. The default cache is then the one that it was.
+
+    Example:
+        >>> import s3warm
+        >>> s3warm.configure(ttl=60, memory_budget="16MiB")
+        >>> s3warm.default_cache().settings.ttl
+        60.0
+    """
+    new = Cache(settings, client=client, clock=clock, on_event=on_event, **options)
+    old = swap(new)
+    if old is not None:
+        if old.used:
+            import warnings
+
+            warnings.warn(
+                "s3warm.configure() was called after the default cache had been used: that cache is closed, and what it held in "
+                "memory is gone. Call configure() before the first get().",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        old.close()
+
+
+def swap(new: Cache | None) -> Cache | None:
+    """Make this cache the default one and return the one that was, open; None: the next use makes one."""
+    global _cache
+    with _lock:
+        old, _cache = _cache, new
+        front.follow(new)
+        return old

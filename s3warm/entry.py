@@ -1,0 +1,109 @@
+"""What the cache knows of an object: its metadata, and an entry that binds them to a body and a validation."""
+
+from __future__ import annotations
+
+from s3warm.keys import ObjectKey
+from s3warm.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+__all__ = ["Entry", "Metadata"]
+
+
+class Metadata(NamedTuple):
+    """What S3 said of the body when it was fetched. A 304 changes nothing of it: some gateways send no headers there.
+
+    `etag` is opaque and kept with its quotation marks, as S3 sent it; `size` is in bytes, `last_modified` in seconds since
+    the epoch; `user` are the `x-amz-meta-*` headers without that prefix. `verified_by` names what the body was
+    checked against: `"md5"`, `"crc32"`, `"sha1"`, `"sha256"`, or `"length"` where nothing more could be had.
+    """
+
+    etag: str
+    size: int
+    version_id: str | None = None
+    last_modified: float | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    cache_control: str | None = None
+    user: Mapping[str, str] | None = None
+    verified_by: str = "length"
+
+
+class Entry(NamedTuple):
+    """One body with its metadata, when it was last validated and until when it is fresh (seconds since the epoch).
+
+    Immutable. The body is shared by all who ask for it. `stale` says that S3 could not be asked in time and that this is
+    an older copy, served within `stale_if_error`.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+        ...     entry = s3warm.entry("cfg", "flags.json")
+        >>> entry.bucket, entry.key, entry.size, entry.stale
+        ('cfg', 'flags.json', 2, False)
+    """
+
+    object: ObjectKey
+    info: Metadata
+    validated_at: float
+    expires_at: float
+    body: bytes
+    stale: bool = False
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket."""
+        return self.object.bucket
+
+    @property
+    def key(self) -> str:
+        """Key of the object."""
+        return self.object.key
+
+    @property
+    def version_id(self) -> str | None:
+        """The version that S3 served, or None in a bucket without versioning."""
+        return self.info.version_id
+
+    @property
+    def etag(self) -> str:
+        """The entity tag, opaque, with its quotation marks."""
+        return self.info.etag
+
+    @property
+    def size(self) -> int:
+        """Length of the body in bytes."""
+        return self.info.size
+
+    @property
+    def last_modified(self) -> datetime | None:
+        """When the object was written, in UTC."""
+        if self.info.last_modified is None:
+            return None
+        from datetime import UTC, datetime
+
+        return datetime.fromtimestamp(self.info.last_modified, UTC)
+
+    @property
+    def content_type(self) -> str | None:
+        """The `Content-Type` that the object was stored with."""
+        return self.info.content_type
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The user's own metadata (`x-amz-meta-*`), names in lower case."""
+        from types import MappingProxyType
+
+        return MappingProxyType(dict(self.info.user or {}))
+
+    @property
+    def verified_by(self) -> str:
+        """What the body was verified against: `"md5"`, a checksum's name, or `"length"`."""
+        return self.info.verified_by
+
+    def __repr__(self) -> str:
+        return f"Entry({str(self.object)!r}, etag={self.etag!r}, size={self.size}, stale={self.stale})"

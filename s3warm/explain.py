@@ -1,0 +1,100 @@
+"""Answers to "why?": where an object lies, and where the budgets come from. Made to be printed."""
+
+from __future__ import annotations
+
+from s3warm.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.keys import ObjectKey
+    from s3warm.rules.budget import Budget
+    from s3warm.tiers.base import Held
+
+__all__ = ["Budgets", "Explanation", "explain"]
+
+
+class Explanation(NamedTuple):
+    """What the cache knows of one object. Sizes are bytes, `age` and `expires_in` seconds; the rest is None where nothing is held."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    tiers: tuple[str, ...]
+    etag: str | None = None
+    size: int | None = None
+    stored_size: int | None = None  # in /tmp; None if it is only in memory
+    codec: str | None = None  # in /tmp
+    age: float | None = None
+    expires_in: float | None = None
+    verified_by: str | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the next call is answered without asking S3."""
+        return self.expires_in is not None and self.age is not None and self.expires_in > 0 and self.age >= 0
+
+    def __str__(self) -> str:
+        name = f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
+        if self.age is None or self.expires_in is None or self.size is None:
+            return f"{name}\n  not held; the next call fetches it"
+        expiry = f"fresh for {self.expires_in:.1f} s" if self.fresh else "expired: the next call revalidates it"
+        stored = "" if self.stored_size is None else f", {self.stored_size:,} in /tmp as {self.codec}"
+        return "\n".join(
+            (
+                name,
+                f"  held in   {', '.join(self.tiers)}",
+                f"  etag      {self.etag}",
+                f"  size      {self.size:,} bytes{stored}",
+                f"  validated {self.age:.1f} s ago, {expiry}",
+                f"  verified  by {self.verified_by}",
+            )
+        )
+
+
+def explain(where: ObjectKey, held: list[Held], now: float) -> Explanation:
+    """The explanation of what the tiers hold for one object."""
+    nothing = Explanation(where.bucket, where.key, where.version_id, ())
+    if not held:
+        return nothing
+    newest = max(held, key=lambda found: found.validated_at)
+    stored = next((found for found in held if found.tier == "disk"), None)
+    return nothing._replace(
+        tiers=tuple(found.tier for found in held),
+        etag=newest.etag,
+        size=newest.size,
+        stored_size=stored.stored_size if stored else None,
+        codec=stored.codec if stored else None,
+        age=now - newest.validated_at,
+        expires_in=newest.expires_at - now,
+        verified_by=newest.verified_by,
+    )
+
+
+class Budgets(NamedTuple):
+    """What was chosen for each tier and from what; `disk` is None where there is no disk tier.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({}, memory_budget="8MiB"):
+        ...     s3warm.budgets().memory
+        Budget(bytes=8388608, origin='as set')
+    """
+
+    memory: Budget
+    disk: Budget | None
+    largest_in_memory: int
+    directory: str | None
+
+    def __str__(self) -> str:
+        disk = "off" if self.disk is None else f"{_size(self.disk.bytes)}: {self.disk.origin}"
+        return "\n".join(
+            (
+                f"memory  {_size(self.memory.bytes)}: {self.memory.origin}; bodies up to {_size(self.largest_in_memory)}",
+                f"disk    {disk}" + (f" (in {self.directory})" if self.disk is not None else ""),
+            )
+        )
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:,.1f} MiB"

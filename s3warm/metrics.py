@@ -1,0 +1,143 @@
+"""What the cache counts and tells: `Stats`, `Event`, and one warning per kind of trouble."""
+
+from __future__ import annotations
+
+from s3warm.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from logging import Logger
+
+__all__ = ["Counters", "Event", "Stats", "Troubles"]
+
+
+class Stats(NamedTuple):
+    """A snapshot of the cache's counters; `after - before` gives what happened in between, gauges as they are after.
+
+    Each call that delivers a body counts once in the first seven fields. Bytes are bytes.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+        ...     body = s3warm.get("cfg", "flags.json")
+        ...     before = s3warm.stats()
+        ...     body = s3warm.get("cfg", "flags.json")
+        ...     (s3warm.stats() - before).memory_hits
+        1
+    """
+
+    memory_hits: int = 0
+    disk_hits: int = 0
+    misses: int = 0  # the body came from S3, nothing was held
+    revalidated: int = 0  # S3 said 304
+    replaced: int = 0  # S3 said 200 to a revalidation
+    stale_served: int = 0
+    coalesced: int = 0  # answered by another thread's flight
+    removed: int = 0  # 404 or AccessDenied evicted it
+    errors: int = 0  # calls that raised
+    origin_requests: int = 0
+    origin_bytes: int = 0  # bodies received
+    evictions: int = 0  # from either tier, for want of room
+    disk_errors: int = 0  # troubles with /tmp that the next tier made good
+    corrupt: int = 0  # bodies on disk that failed verification and were dropped
+    memory_bytes: int = 0
+    memory_budget: int = 0
+    memory_entries: int = 0
+    disk_bytes: int = 0
+    disk_budget: int = 0
+
+    def __sub__(self, before: Stats) -> Stats:
+        counted = {name: getattr(self, name) - getattr(before, name) for name in _COUNTED}
+        return self._replace(**counted)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<16} {value:>14,}" for name, value in self._asdict().items())
+
+
+_GAUGES = frozenset(("memory_bytes", "memory_budget", "memory_entries", "disk_bytes", "disk_budget"))
+_COUNTED = tuple(name for name in Stats._fields if name not in _GAUGES)
+
+
+class Counters:
+    """The mutable counters behind `Stats`. `counters.x += 1` has no point at which CPython switches threads."""
+
+    __slots__ = _COUNTED
+
+    def __init__(self) -> None:
+        for name in _COUNTED:
+            setattr(self, name, 0)
+
+    def snapshot(self, **others: int) -> Stats:
+        """The counters now, together with what is counted or measured elsewhere."""
+        return Stats(**{**{name: getattr(self, name) for name in _COUNTED}, **others})
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
+
+        def __setattr__(self, name: str, value: int) -> None: ...
+
+
+class Event(NamedTuple):
+    """What the `on_event` hook is called with. Memory hits send none.
+
+    `name` is one of `"fetched"`, `"revalidated"`, `"replaced"`, `"stale_served"`, `"removed"`, `"evicted"`, `"disk_error"`,
+    `"corrupt"`; `bytes` is the size of the body concerned, `seconds` the time that S3 took, `detail` a word on the cause.
+    """
+
+    name: str
+    bucket: str | None = None
+    key: str | None = None
+    bytes: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+
+
+class Troubles:
+    """The logger's conscience: one WARNING when a kind of trouble begins and one when it is over, not one per call."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open: dict[str, int] = {}
+
+    def report(self, kind: str, message: str, **fields: object) -> None:
+        """Count one more of this kind; log the first."""
+        count = self._open.get(kind, 0)
+        self._open[kind] = count + 1
+        if not count:
+            logger().warning("%s", message, extra={"s3warm_trouble": kind, **_prefixed(fields)})
+
+    def over(self, kind: str, message: str, **fields: object) -> None:
+        """The trouble is gone: say so, if it was ever reported."""
+        count = self._open.pop(kind, 0) if self._open else 0
+        if count:
+            fields["count"] = count
+            logger().warning("%s", message, extra={"s3warm_trouble": kind, **_prefixed(fields)})
+
+
+def _prefixed(fields: dict[str, object]) -> dict[str, object]:
+    # LogRecord refuses `extra` fields that it has itself (`name`, `module`, ...).
+    return {f"s3warm_{name}": value for name, value in fields.items()}
+
+
+def logger() -> Logger:
+    """The logger `s3warm`. Made at first trouble: `logging` costs 8 ms of a bare interpreter's start."""
+    import logging
+
+    log = logging.getLogger("s3warm")
+    if not any(isinstance(handler, logging.NullHandler) for handler in log.handlers):
+        log.addHandler(logging.NullHandler())
+    return log
+
+
+def notify(hook: Callable[[Event], None] | None, event: Event, troubles: Troubles) -> None:
+    """Call the user's hook; what it raises is the hook's trouble, not the handler's."""
+    if hook is None:
+        return
+    try:
+        hook(event)
+    except Exception as error:  # noqa: BLE001  # whatever a user's hook raises
+        troubles.report("on_event", f"the on_event hook raised {error!r}; its errors are ignored", event=event.name)

@@ -1,0 +1,28 @@
+"""The keyword arguments of `Cache`, `configure` and `Settings`, for type checkers: imported by them only, never at run time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    import os
+    from datetime import timedelta
+
+    from s3warm.rules.budget import Share
+
+__all__ = ["Options"]
+
+
+class Options(TypedDict, total=False):
+    """Each field is the setting of the same name; a test holds the two equal."""
+
+    ttl: float | timedelta | None
+    ttl_jitter: float
+    stale_if_error: float | timedelta
+    memory_budget: int | str | Share | None
+    disk_budget: int | str | Share | None
+    directory: str | os.PathLike[str] | None
+    max_memory_object: int | str | Share | None
+    compression_level: int
+    namespace: str | None
+    cache_control: Literal["respect", "trust", "ignore"]

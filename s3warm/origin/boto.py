@@ -1,0 +1,164 @@
+"""Requests through boto3: the user's own client, or one made at the first request. The only module that imports botocore."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from s3warm.origin.base import TransportError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from s3warm.origin.base import Request
+
+__all__ = ["BotoRequests", "client_namespace"]
+
+CONNECT_TIMEOUT = 2.0  # seconds
+READ_TIMEOUT = 5.0  # seconds
+_POOL = 16  # connections kept; botocore's own default of 10 warns and drops under a preload
+
+
+class BotoRequests:
+    """Supplier of requests over a boto3 S3 client."""
+
+    def __init__(self, client: Any = None) -> None:
+        self.retries = client is not None  # a client that the user gave is used as it is: its retries rule
+        self._given = client
+        self._made: Any = None
+        self._made_for: str | None = None
+        self._lock = threading.Lock()
+
+    def get(self, request: Request) -> BotoResponse:
+        """See `Requests.get`."""
+        import botocore.exceptions as failed
+
+        parameters: dict[str, str] = {"Bucket": request.object.bucket, "Key": request.object.key}
+        if request.object.version_id:
+            parameters["VersionId"] = request.object.version_id
+        if request.if_none_match:
+            parameters["IfNoneMatch"] = request.if_none_match
+        try:
+            answer = self._client().get_object(**parameters)
+        except failed.ClientError as error:
+            return BotoResponse(error.response, None, error)
+        except (failed.NoCredentialsError, failed.PartialCredentialsError, failed.CredentialRetrievalError) as error:
+            raise TransportError(
+                f"no credentials ({error})",
+                advice="in Lambda give the function a role; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE",
+                transient=False,
+                credentials=True,
+            ) from error
+        except failed.NoRegionError as error:
+            raise TransportError("no region", advice="set AWS_REGION or AWS_DEFAULT_REGION", transient=False) from error
+        except (failed.ParamValidationError, failed.ProfileNotFound, failed.InvalidEndpointConfigurationError) as error:
+            raise TransportError(str(error), transient=False) from error
+        except failed.ReadTimeoutError as error:
+            # Repeating a request that timed out would keep the handler waiting for as long once more.
+            raise TransportError(f"no answer in time ({error})", transient=False) from error
+        except failed.ConnectTimeoutError as error:
+            raise TransportError(f"no connection in time ({error})", transient=False) from error
+        except failed.BotoCoreError as error:
+            raise TransportError(str(error)) from error
+        return BotoResponse(answer, answer["Body"], None)
+
+    def refresh_credentials(self) -> bool:
+        """A new client of ours reads credentials anew; the user's client refreshes its own."""
+        with self._lock:
+            self._made = None
+        return self._given is None
+
+    def close(self) -> None:
+        """Close the client's connections, if the client is ours."""
+        with self._lock:
+            client, self._made = self._made, None
+        if client is not None:
+            client.close()
+
+    def _client(self) -> Any:
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            # Test tools (moto among them) work by changing the environment under a process that lives on.
+            identity = os.environ.get("AWS_ACCESS_KEY_ID")
+            if self._made is None or self._made_for != identity:
+                self._made, self._made_for = _new_client(), identity
+            return self._made
+
+
+def _new_client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        max_pool_connections=_POOL,
+        # One attempt: repeats are the fetch's own, which knows whether a stale copy could be served instead.
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    # A session of its own: boto3's default session is not made for threads.
+    return boto3.session.Session().client("s3", config=config)
+
+
+class BotoResponse:
+    """One answer, its body read from botocore's stream."""
+
+    def __init__(self, answer: Any, body: Any, cause: BaseException | None) -> None:
+        described = answer.get("ResponseMetadata", {})
+        self.status: int = described.get("HTTPStatusCode", 0)
+        self.headers: Mapping[str, str] = described.get("HTTPHeaders", {})
+        self.code: str = "" if body is not None else str(answer.get("Error", {}).get("Code", ""))
+        # A HEAD-like error without a body makes botocore put the status where the code belongs.
+        if self.code.isdigit():
+            self.code = ""
+        self.cause = cause
+        self._body = body
+        if _mocked():
+            # Each test that mocks AWS has a world of its own; nothing of the one before may be served in it.
+            self.headers = {**self.headers, "cache-control": "no-cache"}
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `Response.readinto`."""
+        import botocore.exceptions as failed
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return int(self._body.readinto(buffer))
+        except (failed.BotoCoreError, failed.FlexibleChecksumError, HTTPError, OSError) as error:
+            raise TransportError(f"the body broke off ({error!r})") from error
+
+    def close(self) -> None:
+        """See `Response.close`."""
+        if self._body is not None:
+            self._body.close()
+
+
+def _mocked() -> bool:
+    stubber = sys.modules.get("moto.core.botocore_stubber")
+    models = sys.modules.get("moto.core.models")
+    return stubber is not None and models is not None and bool(models.botocore_stubber.enabled)
+
+
+def client_namespace(client: Any) -> str | None:
+    """What tells a user's client from others on one directory; None when nothing lasting does.
+
+    The key id of static credentials is hashed, so that it does not lie on disk. Temporary credentials change all the time and
+    may belong to anybody: such a client gets a namespace of its own, for this process only.
+    """
+    try:
+        credentials = client._request_signer._credentials  # noqa: SLF001  # botocore has no public way to it
+        frozen = credentials.get_frozen_credentials() if credentials is not None else None
+        place = f"{client.meta.endpoint_url} {client.meta.region_name}"
+    except AttributeError:
+        return None  # a stub of the user's
+    if frozen is None:
+        return f"{place} anonymous"
+    if frozen.token:
+        return None
+    import hashlib
+
+    return f"{place} {hashlib.sha256(frozen.access_key.encode()).hexdigest()}"

@@ -1,0 +1,94 @@
+"""What a failed answer of S3 means for the caller, in words that help."""
+
+from __future__ import annotations
+
+from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError
+from s3warm.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.errors import S3WarmError
+    from s3warm.keys import ObjectKey
+    from s3warm.origin.base import Response, TransportError
+
+__all__ = ["Failure", "of_response", "of_transport"]
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_CREDENTIAL_CODES = frozenset(
+    (
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidSecurity",
+        "InvalidToken",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    )
+)
+_TRANSIENT_CODES = frozenset(("RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"))
+_DENIED_CODES = frozenset(("AccessDenied", "AllAccessDisabled", "Forbidden", ""))
+
+
+class Failure(NamedTuple):
+    """The error to raise, and what may be tried before it is raised."""
+
+    error: S3WarmError
+    transient: bool = False  # asking again may help
+    credentials: bool = False  # new credentials may help
+
+
+def of_response(key: ObjectKey, response: Response) -> Failure:
+    """The failure that an answer other than 200 and 304 stands for."""
+    status, code = response.status, response.code
+    if status == 404 or (status == 405 and response.headers.get("x-amz-delete-marker") == "true"):
+        return Failure(ObjectNotFoundError(_not_found(key, code), bucket=key.bucket, key=key.key))
+    if status == 403 and code in _DENIED_CODES:
+        return Failure(AccessDeniedError(_denied(key), bucket=key.bucket, key=key.key))
+    said = f"S3 answered {status}{f' {code}' if code else ''}"
+    if code == "InvalidObjectState":
+        error = _unavailable(key, "the object is archived; restore it (RestoreObject) or copy it to another storage class")
+        error.outage = False
+        return Failure(error)
+    if code in _CREDENTIAL_CODES:
+        advice = "check the clock" if code == "RequestTimeTooSkewed" else "check the credentials that boto3 finds"
+        return Failure(_unavailable(key, f"{said}; {advice}"), credentials=True)
+    if code in ("PermanentRedirect", "IllegalLocationConstraintException") or status in (301, 307):
+        return Failure(_unavailable(key, f"{said}; the bucket is in another region, set AWS_REGION or give a client for it"))
+    if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
+        return Failure(_unavailable(key, said), transient=True)
+    return Failure(_unavailable(key, said))
+
+
+def of_transport(key: ObjectKey, error: TransportError) -> Failure:
+    """The failure that no answer, or half of one, stands for."""
+    advice = f"; {error.advice}" if error.advice else ""
+    return Failure(
+        _unavailable(key, f"{error}{advice}"),
+        transient=error.transient,
+        credentials=error.credentials,
+    )
+
+
+def _unavailable(key: ObjectKey, why: str) -> OriginUnavailableError:
+    return OriginUnavailableError(f"{key} could not be fetched: {why}", bucket=key.bucket, key=key.key)
+
+
+def _not_found(key: ObjectKey, code: str) -> str:
+    if code == "NoSuchBucket":
+        return f"{key}: there is no bucket {key.bucket!r}; check its name and the account or endpoint that is asked"
+    if code == "NoSuchVersion" or (key.version_id and code != "NoSuchKey"):
+        return f"{key}: the object has no such version, or that version is a delete marker"
+    message = f"{key} does not exist; check the key"
+    if "%" in key.key or "+" in key.key:
+        message += "; keys in S3 event notifications are URL-encoded: decode them with urllib.parse.unquote_plus() before they are used here"
+    return message
+
+
+def _denied(key: ObjectKey) -> str:
+    return (
+        f"access to {key} is denied; the role needs s3:GetObject on arn:aws:s3:::{key.bucket}/{key.key}"
+        + (" and s3:GetObjectVersion" if key.version_id else "")
+        + " (and kms:Decrypt if it is encrypted with KMS). Without s3:ListBucket a key that does not exist looks the same"
+    )

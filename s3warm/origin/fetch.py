@@ -1,0 +1,170 @@
+"""The conditional fetch: one GET, its answer read, verified and translated; asked again where that is worth it."""
+
+from __future__ import annotations
+
+import time
+from io import BytesIO
+from random import random
+
+from s3warm.entry import Metadata
+from s3warm.errors import IntegrityError, ObjectTooLargeError
+from s3warm.origin import failures, integrity
+from s3warm.origin.base import Fetched, NotModified, Request, TransportError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from s3warm.keys import ObjectKey
+    from s3warm.metrics import Counters
+    from s3warm.origin.base import Requests, Response
+
+__all__ = ["ConditionalFetch"]
+
+ATTEMPTS = 3
+ATTEMPTS_WITH_COPY = 2  # a stale copy at hand can be served instead: one repeat mends a connection that died while frozen
+BACKOFF = 0.05  # seconds, doubled at each attempt, with full jitter
+MIB = 2**20
+_CHUNK = 256 * 1024  # urllib3's readinto reads into a buffer of its own first, as large as the one it is given
+
+
+class ConditionalFetch:
+    """The `Origin` over any supplier of requests."""
+
+    def __init__(self, requests: Requests, counters: Counters, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._requests = requests
+        self._counters = counters
+        self._sleep = sleep
+
+    def fetch(self, key: ObjectKey, *, if_none_match: str | None, largest: int) -> Fetched | NotModified:
+        """See `Origin.fetch`."""
+        request = Request(key, if_none_match)
+        attempts = ATTEMPTS_WITH_COPY if if_none_match else ATTEMPTS
+        refreshed = False
+        attempt = 1
+        while True:
+            try:
+                return self._attempt(request, largest)
+            except _Failed as failed:
+                failure, broken_body = failed.failure, failed.broken_body
+                cause = failed.__cause__
+            if failure.credentials and not refreshed and self._requests.refresh_credentials():
+                refreshed = True  # new credentials deserve a try of their own
+                continue
+            # A supplier that repeats requests does not do so for bodies that break while they are read (botocore's documented limit).
+            ours_to_repeat = failure.transient and (broken_body or not self._requests.retries)
+            if attempt >= attempts or not ours_to_repeat:
+                raise failure.error from cause
+            self._sleep(random() * BACKOFF * 2**attempt)
+            attempt += 1
+
+    def close(self) -> None:
+        """Drop connections."""
+        self._requests.close()
+
+    def _attempt(self, request: Request, largest: int) -> Fetched | NotModified:
+        key = request.object
+        self._counters.origin_requests += 1
+        try:
+            response = self._requests.get(request)
+        except TransportError as error:
+            raise _Failed(failures.of_transport(key, error)) from (error.__cause__ or error)
+        try:
+            if response.status == 304 and request.if_none_match:
+                return NotModified(request.if_none_match)
+            if response.status != 200:
+                raise _Failed(failures.of_response(key, response)) from response.cause
+            return self._receive(key, response, largest)
+        finally:
+            response.close()
+
+    def _receive(self, key: ObjectKey, response: Response, largest: int) -> Fetched:
+        headers = response.headers
+        declared = headers.get("content-length")
+        size = int(declared) if declared and declared.isdigit() else None
+        if size is not None and size > largest:
+            raise ObjectTooLargeError(_too_large(key, size, largest), bucket=key.bucket, key=key.key)
+        try:
+            body = _read_exactly(response, size) if size is not None else _read_all(key, response, largest)
+            self._counters.origin_bytes += len(body)
+            verified_by = integrity.verify(key, headers, body)
+        except TransportError as error:
+            raise _Failed(failures.of_transport(key, error), broken_body=True) from (error.__cause__ or error)
+        except integrity.Mismatch as error:
+            damaged = IntegrityError(
+                f"{key} arrived damaged, again when it was asked for anew: {error}", bucket=key.bucket, key=key.key
+            )
+            raise _Failed(failures.Failure(damaged, transient=True), broken_body=True) from error
+        return Fetched(_metadata(headers, len(body), verified_by), body)
+
+
+class _Failed(Exception):
+    """One attempt failed."""
+
+    def __init__(self, failure: failures.Failure, *, broken_body: bool = False) -> None:
+        super().__init__(failure)
+        self.failure = failure
+        self.broken_body = broken_body
+
+
+def _read_exactly(response: Response, size: int) -> bytes:
+    """A body of known length, read into the one allocation that is then returned.
+
+    `BytesIO` owns a bytes object that nobody else knows, may be written through its buffer, and is handed out by
+    `getvalue()` without a copy. `bytes(bytearray)` would need the body twice.
+    """
+    buffer = BytesIO(bytes(size))
+    with buffer.getbuffer() as view:
+        position = 0
+        while position < size:
+            count = response.readinto(view[position : position + _CHUNK])
+            if not count:
+                raise TransportError(f"the body ended after {position} of {size} bytes")
+            position += count
+    return buffer.getvalue()
+
+
+def _read_all(key: ObjectKey, response: Response, largest: int) -> bytes:
+    """A body of unknown length (chunked: no S3 does that for objects, some gateways do)."""
+    body = bytearray()
+    chunk = memoryview(bytearray(_CHUNK))
+    while count := response.readinto(chunk):
+        body += chunk[:count]
+        if len(body) > largest:
+            raise ObjectTooLargeError(_too_large(key, len(body), largest), bucket=key.bucket, key=key.key)
+    return bytes(body)
+
+
+def _too_large(key: ObjectKey, size: int, largest: int) -> str:
+    return (
+        f"{key} has {size:,} bytes ({size / MIB:.1f} MiB), the function has {largest:,} ({largest / MIB:.1f} MiB) left for it; "
+        "give the function more memory, or keep the object in smaller parts"
+    )
+
+
+def _metadata(headers: Mapping[str, str], size: int, verified_by: str) -> Metadata:
+    user = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
+    version = headers.get("x-amz-version-id")
+    return Metadata(
+        etag=headers.get("etag", ""),
+        size=size,
+        version_id=version if version != "null" else None,
+        last_modified=_timestamp(headers.get("last-modified")),
+        content_type=headers.get("content-type"),
+        content_encoding=headers.get("content-encoding"),
+        cache_control=headers.get("cache-control"),
+        user=user or None,
+        verified_by=verified_by,
+    )
+
+
+def _timestamp(header: str | None) -> float | None:
+    """Seconds since the epoch of an HTTP date (`Wed, 21 Oct 2015 07:28:00 GMT`)."""
+    if not header:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,30 @@
+"""`S3WARM_OFFLINE=1`: a supplier that never dials."""
+
+from __future__ import annotations
+
+from s3warm.origin.base import TransportError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.origin.base import Request, Response
+
+__all__ = ["OfflineRequests"]
+
+
+class OfflineRequests:
+    """Refuses each request, naming the switch."""
+
+    retries = False
+
+    def get(self, request: Request) -> Response:
+        """See `Requests.get`."""
+        raise TransportError(
+            "S3WARM_OFFLINE=1 is set, so S3 is not asked", advice="unset it, or fill the cache first", transient=False
+        )
+
+    def refresh_credentials(self) -> bool:
+        """See `Requests.refresh_credentials`."""
+        return False
+
+    def close(self) -> None:
+        """See `Requests.close`."""

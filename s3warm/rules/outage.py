@@ -1,0 +1,44 @@
+"""How long to leave an origin in peace after it failed: exponential, capped, kept per endpoint and bucket."""
+
+from __future__ import annotations
+
+__all__ = ["FIRST_RETRY_AFTER", "MAX_RETRY_AFTER", "Outages", "retry_after"]
+
+FIRST_RETRY_AFTER = 1.0  # seconds
+MAX_RETRY_AFTER = 30.0  # seconds; a function must notice soon that S3 is back
+
+
+def retry_after(failures: int) -> float:
+    """Seconds to wait after the given number of failures in a row (1 or more).
+
+    Example:
+        >>> [retry_after(failures) for failures in (1, 2, 3, 6, 60)]
+        [1.0, 2.0, 4.0, 30.0, 30.0]
+    """
+    return float(min(MAX_RETRY_AFTER, FIRST_RETRY_AFTER * 2 ** min(failures - 1, 16)))
+
+
+class Outages:
+    """Which buckets are out of reach, and when to ask them again. A clock set back never keeps one in peace for longer than that."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[int, float]] = {}  # failures in a row, time of the last one
+
+    def failed(self, bucket: str, now: float) -> None:
+        """One more request went wrong."""
+        failures, _ = self._open.get(bucket, (0, now))
+        self._open[bucket] = (failures + 1, now)
+
+    def may_ask(self, bucket: str, now: float) -> bool:
+        """Whether it is time to ask (again)."""
+        outage = self._open.get(bucket)
+        if outage is None:
+            return True
+        failures, since = outage
+        return not since <= now < since + retry_after(failures)
+
+    def over(self, bucket: str) -> bool:
+        """The origin has answered; True if that ends an outage."""
+        return bool(self._open) and self._open.pop(bucket, None) is not None

@@ -1,0 +1,127 @@
+"""Single flight: of all the threads that want the same thing at the same time, one does the work.
+
+The leader runs the work, the followers wait for its result or its error. A leader that is interrupted (`KeyboardInterrupt`,
+`SystemExit`) strands nobody: a follower takes over.
+"""
+
+from __future__ import annotations
+
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import Generic, TypeVar
+
+    T = TypeVar("T")
+else:
+
+    class Generic:
+        def __class_getitem__(cls, _parameters: object) -> type:
+            return cls
+
+    T = None
+
+__all__ = ["Flight", "SingleFlight"]
+
+
+class Flight(Generic[T]):
+    """One piece of work under way.
+
+    `storing` guards the step in which the leader publishes what it found: `SingleFlight.forget` takes it too, so that whoever
+    invalidates an object knows that no flight begun earlier stores anything after it.
+    """
+
+    __slots__ = ("done", "error", "forgotten", "leader", "result", "storing")
+
+    result: T
+
+    def __init__(self) -> None:
+        self.leader = threading.get_ident()
+        self.done = threading.Event()
+        self.storing = threading.RLock()
+        self.forgotten = False
+        self.error: BaseException | None = None
+
+
+class SingleFlight(Generic[T]):
+    """Flights by key.
+
+    Example:
+        >>> flights = SingleFlight()
+        >>> flights.run("a", lambda flight: 42)
+        42
+    """
+
+    __slots__ = ("_flights", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # All that are under way, the one to join last. Guarded by _lock.
+        self._flights: dict[Hashable, list[Flight[T]]] = {}
+
+    def run(self, key: Hashable, work: Callable[[Flight[T]], T], *, join: bool = True) -> T:
+        """The result of `work`, done here or by the flight that is under way for `key`.
+
+        Args:
+            key: what is wanted.
+            work: called with its flight, in this thread, if nobody else is at it.
+            join: False begins a flight of one's own, which those that come later join.
+        """
+        while True:
+            with self._lock:
+                under_way = self._flights.get(key)
+                flight = under_way[-1] if under_way and join else None
+                # A leader that asks for its own key (a decode function that calls get) would wait for itself.
+                leads = flight is None or flight.leader == threading.get_ident()
+                if leads:
+                    flight = Flight()
+                    self._flights.setdefault(key, []).append(flight)
+            assert flight is not None
+            if leads:
+                return self._lead(key, flight, work)
+            flight.done.wait()
+            if flight.error is None:
+                return flight.result
+            if isinstance(flight.error, Exception):
+                raise _copy(flight.error)
+            # The leader was interrupted, which says nothing about the object: one of its followers goes on.
+
+    def forget(self, key: Hashable) -> None:
+        """Nobody joins the flights that are under way for `key` any more, and they store nothing from now on."""
+        with self._lock:
+            under_way = self._flights.pop(key, [])
+        for flight in under_way:
+            with flight.storing:
+                flight.forgotten = True
+
+    def forget_all(self) -> None:
+        """`forget` for every key."""
+        for key in list(self._flights):
+            self.forget(key)
+
+    def _lead(self, key: Hashable, flight: Flight[T], work: Callable[[Flight[T]], T]) -> T:
+        try:
+            flight.result = work(flight)
+        except BaseException as error:
+            flight.error = error
+            raise
+        else:
+            return flight.result
+        finally:
+            with self._lock:
+                under_way = self._flights.get(key)
+                if under_way and flight in under_way:
+                    under_way.remove(flight)
+                    if not under_way:
+                        del self._flights[key]
+            flight.done.set()
+
+
+def _copy(error: Exception) -> Exception:
+    """The error for one more thread: raising one instance in many would tangle their tracebacks."""
+    from copy import copy
+
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

@@ -1,0 +1,217 @@
+"""Test a handler that uses s3warm, without AWS, without a network and without waiting.
+
+`fake_s3` swaps in a fresh default cache over an S3 in memory, with a clock of its own. The whole cache is at work, tiers, revalidation and
+errors included: only the requests never leave the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from email.utils import formatdate
+
+from s3warm.default import swap
+from s3warm.factory import Cache
+from s3warm.keys import locate
+from s3warm.origin.base import TransportError
+from s3warm.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, Unpack
+
+    from s3warm.keys import ObjectKey
+    from s3warm.metrics import Event
+    from s3warm.options import Options
+    from s3warm.origin.base import Request
+    from s3warm.settings import Settings
+
+__all__ = ["FakeRequest", "FakeS3", "fake_s3"]
+
+_START = 1_700_000_000.0
+
+
+class FakeRequest(NamedTuple):
+    """One request that the cache sent, and how it was answered: status and bytes of the body."""
+
+    uri: str
+    if_none_match: str | None
+    status: int
+    bytes: int
+    version_id: str | None = None
+
+
+class FakeS3:
+    """An S3 in memory. `s3[uri] = body` writes an object, `del s3[uri]` deletes it.
+
+    Attributes:
+        requests: every `FakeRequest` so far, in order.
+        down: True makes each request fail as if S3 could not be reached.
+        denied: URIs that answer 403.
+        now: the clock of the cache, seconds since the epoch; `advance` moves it.
+
+    Example:
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"old"}, ttl=60) as s3:
+        ...     body = s3warm.get("cfg", "flags.json")
+        ...     s3["s3://cfg/flags.json"] = b"new"
+        ...     still = s3warm.get("cfg", "flags.json")
+        ...     s3.advance(61)
+        ...     (still, s3warm.get("cfg", "flags.json"), len(s3.requests))
+        (b'old', b'new', 2)
+    """
+
+    retries = True  # so that nothing waits to ask this origin again
+
+    def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:
+        self.requests: list[FakeRequest] = []
+        self.down = False
+        self.denied: set[str] = set()
+        self.now = _START
+        self.before_answer: Callable[[Request], None] | None = None
+        self._objects: dict[tuple[str, str], list[_Version]] = {}
+        for uri, body in (objects or {}).items():
+            self[uri] = body
+
+    def __setitem__(self, uri: str, body: bytes) -> None:
+        self.put(uri, body)
+
+    def __delitem__(self, uri: str) -> None:
+        where = locate(uri)
+        if self._objects.pop((where.bucket, where.key), None) is None:
+            raise KeyError(uri)
+
+    def put(self, uri: str, body: bytes, **headers: str) -> str:
+        """Write an object and return its version id. `headers` are response headers, with `_` for `-`: `cache_control="no-cache"`.
+
+        An `etag=` of one's own stands for objects whose ETag is no MD5; `etag=""` for an origin that sends none.
+        """
+        if not isinstance(body, bytes):
+            raise TypeError(f"the body of {uri} must be bytes, not {type(body).__name__}")
+        where = locate(uri)
+        versions = self._objects.setdefault((where.bucket, where.key), [])
+        version = f"v{len(versions) + 1}"
+        described = {
+            "etag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"',
+            "content-length": str(len(body)),
+            "content-type": "binary/octet-stream",
+            "last-modified": formatdate(self.now, usegmt=True),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        versions.append(_Version(version, body, described))
+        return version
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass (or, with a negative number, set the clock back)."""
+        self.now += seconds
+
+    def clock(self) -> float:
+        """The cache's clock."""
+        return self.now
+
+    def get(self, request: Request) -> _Answer:
+        """See `Requests.get`."""
+        if self.before_answer is not None:
+            self.before_answer(request)
+        if self.down:
+            raise TransportError("the fake S3 is down")
+        answer = self._answer(request)
+        where = request.object
+        self.requests.append(
+            FakeRequest(
+                f"s3://{where.bucket}/{where.key}", request.if_none_match, answer.status, len(answer.body), where.version_id
+            )
+        )
+        return answer
+
+    def refresh_credentials(self) -> bool:
+        """See `Requests.refresh_credentials`."""
+        return False
+
+    def close(self) -> None:
+        """See `Requests.close`."""
+
+    def _answer(self, request: Request) -> _Answer:
+        where = request.object
+        if f"s3://{where.bucket}/{where.key}" in self.denied:
+            return _Answer(403, {}, b"", "AccessDenied")
+        version = self._find(where)
+        if version is None:
+            return _Answer(404, {}, b"", "NoSuchVersion" if where.version_id else "NoSuchKey")
+        if request.if_none_match and request.if_none_match == version.headers["etag"]:
+            return _Answer(304, {}, b"", "304")
+        headers = dict(version.headers)
+        if where.version_id:
+            headers["x-amz-version-id"] = version.id
+        return _Answer(200, headers, version.body, "")
+
+    def _find(self, where: ObjectKey) -> _Version | None:
+        versions = self._objects.get((where.bucket, where.key), [])
+        if where.version_id:
+            return next((version for version in versions if version.id == where.version_id), None)
+        return versions[-1] if versions else None
+
+
+class _Version(NamedTuple):
+    id: str
+    body: bytes
+    headers: dict[str, str]
+
+
+class _Answer:
+    """One answer of the fake; see `Response`."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, code: str) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.code = code
+        self.cause: BaseException | None = None
+        self._position = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `Response.readinto`."""
+        chunk = self.body[self._position : self._position + len(buffer)]
+        buffer[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
+
+    def close(self) -> None:
+        """See `Response.close`."""
+
+
+class _FakeCache(Cache):
+    """The real cache, with the fake's requests."""
+
+    def __init__(self, s3: FakeS3, settings: Settings | None, on_event: Any, options: Options) -> None:
+        self._s3 = s3
+        if settings is None:
+            options = {"namespace": "fake", "ttl_jitter": 0.0, **options}
+        super().__init__(settings, clock=s3.clock, on_event=on_event, **options)
+
+    def _supplier(self, client: Any) -> FakeS3:
+        return self._s3
+
+
+@contextlib.contextmanager
+def fake_s3(
+    objects: Mapping[str, bytes] | None = None,
+    settings: Settings | None = None,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    **options: Unpack[Options],
+) -> Iterator[FakeS3]:
+    """Inside the block `s3warm.get` and its like use a fresh cache over the given objects (`{uri: body}`).
+
+    The TTL has no jitter unless `ttl_jitter` is given, so that `advance` is exact. The pytest fixture of the same name is an
+    empty one: `def test_handler(fake_s3): fake_s3["s3://cfg/flags.json"] = b"{}"`.
+    """
+    s3 = FakeS3(objects)
+    cache = _FakeCache(s3, settings, on_event, options)
+    before = swap(cache)
+    try:
+        yield s3
+    finally:
+        swap(before)
+        cache.close()

@@ -1,0 +1,1 @@
+"""The local tiers, behind the `Tier` protocol."""

@@ -1,0 +1,100 @@
+"""The contract that every tier keeps, so that the cache can treat them alike. One test suite holds it for all of them."""
+
+from __future__ import annotations
+
+from s3warm.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol
+
+    from s3warm.entry import Entry
+    from s3warm.keys import ObjectKey
+
+    class Tier(Protocol):
+        """A place where entries are kept.
+
+        A tier MUST NOT raise for trouble of its own (a full disk, a corrupt row): it counts, reports once and answers as if it
+        held nothing. It MAY forget anything at any time. It MUST be safe to call from many threads.
+        """
+
+        name: str
+
+        def get(self, key: ObjectKey) -> Entry | None:
+            """What is held for the key, fresh or not, whole and verified; None if nothing is."""
+
+        def put(self, entry: Entry) -> bool:
+            """Keep the entry; False if it was not admitted.
+
+            Afterwards the tier MUST hold this entry for its key, or nothing, unless it holds one that was validated later
+            (rule: put and refresh never replace a later validation by an earlier one).
+            """
+
+        def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
+            """S3 has confirmed the body with this ETag: move its times. False if another body, or a later validation, is held."""
+
+        def expire(self, key: ObjectKey) -> None:
+            """Count what is held as stale from now on, but keep its body: a conditional request may confirm it."""
+
+        def evict(self, key: ObjectKey) -> None:
+            """Forget the key. MUST NOT return before no later `get` can find it."""
+
+        def clear(self) -> None:
+            """Forget everything."""
+
+        def usage(self) -> Usage:
+            """What is held and what may be."""
+
+        def describe(self, key: ObjectKey) -> Held | None:
+            """How the key is held, for `explain`."""
+
+        def close(self) -> None:
+            """Give back what the tier holds of the system; a persistent tier keeps its entries."""
+
+    class Slot(Protocol):
+        """What the hit path reads of an entry in memory."""
+
+        body: bytes
+        validated_at: float
+        deadline: float
+        hits: int
+
+    class HotTier(Tier, Protocol):
+        """The tier that the hit path reads without a call: `slots[bucket][key]`."""
+
+        @property
+        def slots(self) -> Mapping[str, Mapping[Any, Slot]]:
+            """All slots; one object for the life of the tier."""
+
+        def hit(self, key: ObjectKey) -> None:
+            """Count a hit that did not come by the hit path."""
+
+        def hits(self) -> int:
+            """Hits so far, however they came."""
+
+    Evicted = Callable[[ObjectKey, int], None]
+
+
+__all__ = ["Held", "Usage"]
+
+
+class Usage(NamedTuple):
+    """Bytes and entries that a tier holds, and the bytes that it may hold."""
+
+    bytes: int
+    budget: int
+    entries: int
+
+
+class Held(NamedTuple):
+    """How a tier holds one body: in which form and in how many bytes, and when that was last validated."""
+
+    tier: str
+    codec: str
+    stored_size: int
+    etag: str
+    size: int
+    verified_by: str
+    validated_at: float
+    expires_at: float

@@ -1,0 +1,178 @@
+"""The directory of the disk tier: private, flat, and crash-safe publication of files in it.
+
+A body is written to a staging file and renamed into place inside the transaction that adds its row. A marker, locked by the writer,
+stands beside it until the row is committed: what a dead writer left is found by its marker, without listing every file at each start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from itertools import count
+
+from s3warm.tiers.locks import RangeLock
+from s3warm.tiers.row import Seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Directory", "Refused", "Staged"]
+
+_MARKER = ".writing"
+_STAGED = ".staged"
+_numbers = count()
+
+
+class Refused(OSError):
+    """The directory is not ours alone; nothing is read from it or written to it."""
+
+
+class Directory:
+    """A directory that only this user can enter."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.bodies = os.path.join(path, "bodies")
+        self.staging = os.path.join(path, "staging")
+
+    def prepare(self) -> None:
+        """Make it, or check that it is ours.
+
+        Raises:
+            Refused: it is a link, belongs to somebody else, or others may enter it.
+        """
+        for path in (self.path, self.bodies, self.staging):
+            with contextlib.suppress(FileExistsError):
+                os.makedirs(path, 0o700)
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                raise Refused(f"{path} is not a directory")
+            if status.st_uid != os.geteuid():
+                raise Refused(f"{path} belongs to user {status.st_uid}, this process is user {os.geteuid()}")
+            if stat.S_IMODE(status.st_mode) & 0o077:
+                raise Refused(
+                    f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); make it 0700 or name another"
+                )
+
+    def lock(self, offset: int) -> RangeLock:
+        """A lock between the processes on this directory."""
+        return RangeLock(os.path.join(self.path, "lock"), offset)
+
+    def stage(self, name: str) -> Staged:
+        """Begin to write the file that will be published as `name`."""
+        return Staged(self, name)
+
+    def read(self, name: str, size: int) -> tuple[bytes, Seal]:
+        """A published file of exactly `size` bytes, in one allocation, and its seal.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it cannot be read, or is a link.
+        """
+        descriptor = os.open(os.path.join(self.bodies, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            seal = _seal(descriptor)
+            if seal.size != size:
+                return b"", seal
+            body = os.read(descriptor, size)
+            # The kernel returns at most 2 GiB - 4 KiB at once.
+            while len(body) < size and (more := os.read(descriptor, size - len(body))):
+                body += more
+            return body, seal
+        finally:
+            os.close(descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove a published file; whoever has it open keeps it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.bodies, name))
+
+    def remove_all(self) -> None:
+        """Remove every published file: the database that knew them is gone."""
+        for name in os.listdir(self.bodies):
+            self.remove(name)
+
+    def sweep(self, is_current: Callable[[str], bool]) -> int:
+        """Remove what writers that died left behind: staging files, and published files without a row.
+
+        `is_current` tells whether a row names the published file. Returns the number of dead writers found.
+        """
+        dead = 0
+        for entry in sorted(os.listdir(self.staging)):
+            if not entry.endswith(_MARKER):
+                continue
+            path = os.path.join(self.staging, entry)
+            try:
+                with RangeLock(path, 0) as lock:
+                    if not lock.acquire(timeout=0):
+                        continue  # its writer lives
+                    dead += 1
+                    self._sweep_one(entry.removesuffix(_MARKER), is_current)
+                    os.unlink(path)
+            except FileNotFoundError:
+                continue  # its writer has just finished
+        return dead
+
+    def _sweep_one(self, stem: str, is_current: Callable[[str], bool]) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.staging, stem + _STAGED))
+        row_key = stem.split("-", maxsplit=1)[0]
+        for name in self._versions(row_key):
+            if not is_current(name):
+                self.remove(name)
+
+    def _versions(self, row_key: str) -> Iterable[str]:
+        return [name for name in os.listdir(self.bodies) if name.startswith(row_key)]
+
+
+class Staged:
+    """A file under construction. `publish` inside the transaction, `finish` after it; `finish` alone discards it."""
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        stem = os.path.join(directory.staging, f"{name}-{os.getpid()}-{next(_numbers)}")
+        self._marker, self._path = stem + _MARKER, stem + _STAGED
+        self._target = os.path.join(directory.bodies, name)
+        self._lock = RangeLock(self._marker, 0)
+        self._lock.acquire(timeout=0)
+        self._published = False
+
+    def write(self, chunks: Iterable[bytes | memoryview]) -> int:
+        """Write the body and return its length in bytes."""
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            size = 0
+            for chunk in chunks:
+                rest = memoryview(chunk)
+                while rest:
+                    written = os.write(descriptor, rest)
+                    size += written
+                    rest = rest[written:]
+            return size
+        finally:
+            os.close(descriptor)
+
+    def publish(self) -> Seal:
+        """Rename the file into place. The seal is taken afterwards, as renaming changes `ctime`."""
+        os.rename(self._path, self._target)
+        self._published = True
+        descriptor = os.open(self._target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return _seal(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def finish(self) -> None:
+        """Nothing is left to clean up; what was not published is discarded."""
+        if not self._published:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._marker)
+        self._lock.release()
+
+
+def _seal(descriptor: int) -> Seal:
+    status = os.fstat(descriptor)
+    return Seal(status.st_ino, status.st_size, status.st_ctime_ns)

@@ -1,0 +1,240 @@
+"""The disk tier: compressed bodies in a private directory, for the next invocation, the next runtime and the next process.
+
+The directory is opened at the first use, so that importing s3warm costs none of SQLite, diskcache and zstandard. Trouble of the disk's
+own is counted, reported once, and never reaches the caller: the next tier answers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import time
+
+from s3warm.rules.budget import disk_budget
+from s3warm.rules.freshness import never_fresh
+from s3warm.tiers.base import Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from s3warm.entry import Entry
+    from s3warm.keys import ObjectKey
+    from s3warm.metrics import Counters, Troubles
+    from s3warm.rules.budget import Budget, Share
+    from s3warm.rules.eviction import Cost
+    from s3warm.tiers.base import Evicted, Held
+    from s3warm.tiers.row import Row
+    from s3warm.tiers.shelf import Shelf
+    from s3warm.tiers.store import Store
+
+    T = TypeVar("T")
+
+__all__ = ["DiskTier"]
+
+OPEN_TIMEOUT = 2.0  # seconds to wait for another process that is opening the directory
+REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
+_OPENING = 0  # the byte of the lock file that is held while the database is opened
+
+
+class DiskTier:
+    """See the module. `budget` is what the user asked for; it is settled when the directory is opened.
+
+    A `temporary` directory is removed at `close` or at exit, by the process that named it.
+    """
+
+    name = "disk"
+
+    def __init__(
+        self,
+        directory: str,
+        namespace: str,
+        *,
+        budget: int | Share | None,
+        level: int,
+        cost: Cost,
+        free: Callable[[str], int],
+        counters: Counters,
+        troubles: Troubles,
+        evicted: Evicted,
+        corrupted: Callable[[ObjectKey, Exception], None],
+        temporary: bool = False,
+    ) -> None:
+        self._temporary = temporary
+        self._pid = os.getpid()
+        if temporary:
+            atexit.register(self.close)
+        self.path = directory
+        self.namespace = namespace
+        self._asked = budget
+        self._level = level
+        self._cost = cost
+        self._free = free
+        self._counters = counters
+        self._troubles = troubles
+        self._evicted = evicted
+        self._corrupted = corrupted
+        self._lock = threading.RLock()
+        # Guarded by _lock.
+        self._shelf: Shelf | None = None
+        self._store: Store | None = None
+        self._settled: Budget | None = None
+        self._closed = False
+        self._closed_until = 0.0  # on the monotonic clock: a back-off, not an expiry
+
+    def get(self, key: ObjectKey) -> Entry | None:
+        """See `Tier.get`."""
+        return self._use("read", None, lambda shelf: shelf.get(key))
+
+    def put(self, entry: Entry) -> bool:
+        """See `Tier.put`."""
+        admitted = self._use("write", None, lambda shelf: shelf.put(entry))
+        if admitted is None:
+            # It could not be written; what is held for the key may be older, and must not be found again.
+            self.evict(entry.object)
+        return bool(admitted)
+
+    def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
+        """See `Tier.refresh`."""
+
+        def confirmed(row: Row) -> Row | None:
+            if row.info.etag != etag or row.validated_at > validated_at:
+                return None
+            return row._replace(validated_at=validated_at, expires_at=expires_at)
+
+        return self._use("write", False, lambda shelf: shelf.retime(key, confirmed))
+
+    def expire(self, key: ObjectKey) -> None:
+        """See `Tier.expire`."""
+
+        def expired(row: Row) -> Row:
+            return row._replace(expires_at=never_fresh(row.validated_at))
+
+        self._use("write", False, lambda shelf: shelf.retime(key, expired))
+
+    def evict(self, key: ObjectKey) -> None:
+        """See `Tier.evict`."""
+        self._use("write", None, lambda shelf: shelf.evict(key))
+
+    def clear(self) -> None:
+        """See `Tier.clear`. Rows of other namespaces stay."""
+        self._use("write", None, lambda shelf: shelf.clear())
+
+    def usage(self) -> Usage:
+        """See `Tier.usage`."""
+        return self._use("read", Usage(0, 0, 0), lambda shelf: shelf.usage())
+
+    def describe(self, key: ObjectKey) -> Held | None:
+        """See `Tier.describe`."""
+        return self._use("read", None, lambda shelf: shelf.describe(key))
+
+    def budget(self) -> Budget | None:
+        """The budget and what it was chosen from; None while there is no disk."""
+        return self._use("read", None, lambda _: self._settled)
+
+    def close(self) -> None:
+        """See `Tier.close`. What is on disk stays for the next process."""
+        with self._lock:
+            self._closed = True
+            self._let_go()
+            if self._temporary and self._pid == os.getpid():
+                from shutil import rmtree
+
+                atexit.unregister(self.close)
+                rmtree(self.path, ignore_errors=True)
+
+    # -- opening and trouble ----------------------------------------------------------------------------------------------
+
+    def _use(self, doing: str, otherwise: T, work: Callable[[Shelf], T]) -> T:
+        """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble."""
+        shelf = self._shelf or self._opened()
+        if shelf is None:
+            return otherwise
+        from s3warm.tiers.store import StoreError, is_malformed
+
+        kind, where = f"disk_{doing}", self.path
+        try:
+            result = work(shelf)
+        except StoreError as error:
+            self._counters.disk_errors += 1
+            self._troubles.report(
+                kind, f"the cache directory {where} gives trouble ({error}); s3warm goes on without", directory=where
+            )
+            if is_malformed(error):
+                self._discard()
+            return otherwise
+        self._troubles.over(kind, f"the cache directory {where} works again", directory=where)
+        return result
+
+    def _opened(self) -> Shelf | None:
+        with self._lock:
+            if self._closed or time.monotonic() < self._closed_until:
+                return None
+            if self._shelf is None:
+                self._try_to_open()
+            return self._shelf
+
+    def _try_to_open(self) -> None:
+        from s3warm.tiers.store import StoreError
+
+        try:
+            self._open()
+        except StoreError as error:
+            self._let_go()
+            self._closed_until = time.monotonic() + REOPEN_AFTER
+            self._counters.disk_errors += 1
+            self._troubles.report(
+                "disk_open",
+                f"the cache directory {self.path} cannot be used ({error}); s3warm goes on with memory alone",
+                directory=self.path,
+            )
+        else:
+            self._troubles.over("disk_open", f"the cache directory {self.path} can be used again", directory=self.path)
+
+    def _open(self) -> None:
+        from s3warm.tiers.directory import Directory
+        from s3warm.tiers.shelf import Shelf
+        from s3warm.tiers.store import Store
+
+        directory = Directory(self.path)
+        directory.prepare()
+        with directory.lock(_OPENING) as lock:
+            if not lock.acquire(timeout=OPEN_TIMEOUT):
+                raise OSError(f"another process has been opening it for more than {OPEN_TIMEOUT:.0f} s")
+            store = self._store = Store(self.path)
+            with store.writing():
+                if not store.entries():
+                    directory.remove_all()  # a database made anew knows none of them
+                directory.sweep(store.names)
+        self._settled = disk_budget(self._asked, free=self._free(self.path), held=store.held())
+        shelf = Shelf(
+            directory,
+            store,
+            self.namespace,
+            budget=self._settled.bytes,
+            level=self._level,
+            cost=self._cost,
+            counters=self._counters,
+            evicted=self._evicted,
+            corrupted=self._corrupted,
+        )
+        shelf.hold_budget()
+        self._shelf = shelf
+
+    def _discard(self) -> None:
+        """The database is malformed: the next use makes it anew."""
+        from s3warm.tiers.store import database_files
+
+        with self._lock:
+            self._let_go()
+            for path in database_files(self.path):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    def _let_go(self) -> None:
+        store, self._store, self._shelf = self._store, None, None
+        if store is not None:
+            store.close()

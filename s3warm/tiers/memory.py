@@ -1,0 +1,317 @@
+"""The memory tier: bodies under their keys, a byte budget, and hits that take no lock.
+
+Readers walk `slots[bucket][key]` without a lock, here and in the cache's hit path. Writers hold the lock, never change the body of a
+slot that can be found, and replace a slot as a whole, so that a reader sees one entry or another and never half of each.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+
+from s3warm.codec import RAW
+from s3warm.entry import Entry
+from s3warm.rules import eviction
+from s3warm.rules.freshness import never_fresh
+from s3warm.tiers.base import Held, Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.entry import Metadata
+    from s3warm.keys import ObjectKey
+    from s3warm.metrics import Counters
+    from s3warm.rules.eviction import Candidate, Cost, Rank, Verdict
+    from s3warm.tiers.base import Evicted
+
+    SlotKey = str | tuple[str, str]
+    Slots = dict[str, dict[SlotKey, "Slot"]]
+
+__all__ = ["MemoryTier", "Slot", "slot_key"]
+
+
+class Slot:
+    """One entry in memory. `deadline` is until when the hit path may answer from it without another look."""
+
+    __slots__ = (
+        "body",
+        "cost",
+        "deadline",
+        "expires_at",
+        "filed_hits",
+        "frequency",
+        "hits",
+        "info",
+        "live",
+        "object",
+        "priority",
+        "validated_at",
+        "weight",
+    )
+
+    body: bytes
+    validated_at: float
+    deadline: float
+    hits: int
+    expires_at: float
+    object: ObjectKey
+    info: Metadata
+    cost: int
+    priority: float
+    frequency: float
+    weight: float
+    filed_hits: int
+    live: bool
+
+    def __init__(self, entry: Entry) -> None:
+        self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
+        self.deadline = self.expires_at
+        self.hits = self.filed_hits = 0
+        self.live = True
+
+    def entry(self) -> Entry:
+        """The slot's content as an immutable entry."""
+        return Entry(self.object, self.info, self.validated_at, self.expires_at, self.body)
+
+    def __lt__(self, other: Slot) -> bool:
+        # Only reached by two slots of one priority in the heap; either may go first.
+        return id(self) < id(other)
+
+
+def slot_key(key: ObjectKey) -> SlotKey:
+    """The key of the inner dict: the plain string for the common case, so that the hit path builds nothing."""
+    return key.key if key.version_id is None else (key.key, key.version_id)
+
+
+class MemoryTier:
+    """See the module. `budget` and sizes are bytes; `cost` is what it takes to get a body back from the next tier."""
+
+    name = "memory"
+
+    def __init__(self, budget: int, largest: int, cost: Cost, counters: Counters, evicted: Evicted) -> None:
+        self.slots: Slots = {}
+        self._budget = budget
+        self._largest = largest
+        self._cost = cost
+        self._counters = counters
+        self._evicted = evicted
+        self._lock = threading.RLock()
+        # Guarded by _lock: the order of eviction, the bytes of all slots, hits of slots that are gone.
+        self._order = _Order()
+        self._held = 0
+        self._entries = 0
+        self._gone_hits = 0
+
+    def get(self, key: ObjectKey) -> Entry | None:
+        """See `Tier.get`."""
+        slot = self._slot(key)
+        return None if slot is None else slot.entry()
+
+    def hit(self, key: ObjectKey) -> None:
+        """Count a hit that did not come by the hit path."""
+        slot = self._slot(key)
+        if slot is not None:
+            slot.hits += 1
+
+    def put(self, entry: Entry) -> bool:
+        """See `Tier.put`."""
+        key, inner = entry.object, slot_key(entry.object)
+        slot = Slot(entry)
+        slot.cost = footprint(slot)
+        victims: list[Candidate] = []
+        with self._lock:
+            old = self._slot(key)
+            if old is not None and old.validated_at > entry.validated_at:
+                return False
+            if old is not None:
+                self._remove(old)
+            admitted = len(entry.body) <= self._largest and slot.cost <= self._budget and self._admit(slot, victims)
+            if admitted:
+                self.slots.setdefault(key.bucket, {})[inner] = slot
+                self._held += slot.cost
+                self._entries += 1
+                self._shrink(victims)  # the dict or the heap may have grown by a step just now
+                admitted = slot.live
+        for victim in victims:
+            self._evicted(victim.item.object, len(victim.item.body))
+        return admitted
+
+    def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
+        """See `Tier.refresh`."""
+        with self._lock:
+            slot = self._slot(key)
+            if slot is None or slot.info.etag != etag or slot.validated_at > validated_at:
+                return False
+            # This order: a reader in between sees the new beginning with the old end, and at worst asks once more.
+            slot.validated_at = validated_at
+            slot.expires_at = slot.deadline = expires_at
+            return True
+
+    def expire(self, key: ObjectKey) -> None:
+        """See `Tier.expire`."""
+        with self._lock:
+            slot = self._slot(key)
+            if slot is not None:
+                slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
+
+    def evict(self, key: ObjectKey) -> None:
+        """See `Tier.evict`."""
+        with self._lock:
+            slot = self._slot(key)
+            if slot is not None:
+                self._remove(slot)
+
+    def clear(self) -> None:
+        """See `Tier.clear`."""
+        with self._lock:
+            for bucket in list(self.slots.values()):
+                for slot in list(bucket.values()):
+                    self._remove(slot)
+
+    def usage(self) -> Usage:
+        """See `Tier.usage`."""
+        with self._lock:
+            return Usage(self._bytes(), self._budget, self._entries)
+
+    def describe(self, key: ObjectKey) -> Held | None:
+        """See `Tier.describe`."""
+        slot = self._slot(key)
+        if slot is None:
+            return None
+        info = slot.info
+        return Held(self.name, RAW, len(slot.body), info.etag, info.size, info.verified_by, slot.validated_at, slot.expires_at)
+
+    def hits(self) -> int:
+        """Hits of all slots so far. Summed on demand, as a counter of its own would cost every hit 19 ns."""
+        with self._lock:
+            return self._gone_hits + sum(slot.hits for bucket in self.slots.values() for slot in bucket.values())
+
+    def close(self) -> None:
+        """See `Tier.close`. Nothing is admitted from now on."""
+        with self._lock:
+            self._budget = 0
+            self.clear()
+
+    def _slot(self, key: ObjectKey) -> Slot | None:
+        bucket = self.slots.get(key.bucket)
+        return None if bucket is None else bucket.get(slot_key(key))
+
+    def _bytes(self) -> int:
+        """What the tier holds, with the tables that grow in steps: they are asked, not estimated."""
+        tables = sys.getsizeof(self.slots) + sum(sys.getsizeof(bucket) for bucket in self.slots.values())
+        return self._held + tables + self._order.size()
+
+    def _admit(self, slot: Slot, victims: list[Candidate]) -> bool:
+        """Make room for the slot and file it; False if what would have to go is worth more."""
+        slot.weight = self._cost.weight(len(slot.body))
+        needed = self._bytes() + slot.cost - self._budget
+        verdict = eviction.make_room(self._order, needed, self._order.floor, slot.weight)
+        self._drop(verdict, victims)
+        if verdict.admitted:
+            self._order.add(slot, eviction.newcomer(verdict.floor, slot.weight))
+        return verdict.admitted
+
+    def _shrink(self, victims: list[Candidate]) -> None:
+        """Evict until the tier is within its budget, whatever it costs."""
+        over = self._bytes() - self._budget
+        if over > 0:
+            self._drop(eviction.make_room(self._order, over, self._order.floor, None), victims)
+
+    def _drop(self, verdict: Verdict, victims: list[Candidate]) -> None:
+        self._order.floor = verdict.floor
+        victims += verdict.victims
+        self._counters.evictions += len(verdict.victims)
+        for victim in verdict.victims:
+            self._unlink(victim.item)
+
+    def _remove(self, slot: Slot) -> None:
+        self._unlink(slot)
+        self._order.discarded()
+
+    def _unlink(self, slot: Slot) -> None:
+        bucket = self.slots[slot.object.bucket]
+        del bucket[slot_key(slot.object)]
+        if not bucket:
+            del self.slots[slot.object.bucket]
+        slot.live = False
+        self._held -= slot.cost
+        self._entries -= 1
+        self._gone_hits += slot.hits
+
+
+class _Order:
+    """The order of eviction: a heap by priority, repaired only when something must go. Removed slots stay in it until they surface."""
+
+    __slots__ = ("_dead", "_heap", "floor")
+
+    def __init__(self) -> None:
+        self.floor = 0.0
+        self._heap: list[tuple[float, Slot]] = []
+        self._dead = 0
+
+    def add(self, slot: Slot, rank: Rank) -> None:
+        slot.priority, slot.frequency, slot.weight = rank
+        slot.filed_hits = slot.hits
+        heapq.heappush(self._heap, (slot.priority, slot))
+
+    def pop(self) -> Candidate | None:
+        """See `Queue.pop`."""
+        while self._heap:
+            _, slot = heapq.heappop(self._heap)
+            if slot.live:
+                rank = eviction.Rank(slot.priority, slot.frequency, slot.weight)
+                return eviction.Candidate(slot, rank, slot.hits - slot.filed_hits, slot.cost)
+            self._dead -= 1
+        return None
+
+    def file(self, candidate: Candidate, rank: Rank) -> None:
+        """See `Queue.file`."""
+        slot: Slot = candidate.item
+        if rank is candidate.rank:
+            heapq.heappush(self._heap, (slot.priority, slot))
+        else:
+            self.add(slot, rank)
+
+    def discarded(self) -> None:
+        """A slot that is in the heap went; half of a heap dead is too much."""
+        self._dead += 1
+        if self._dead * 2 > len(self._heap) + 16:
+            self._heap = [item for item in self._heap if item[1].live]
+            heapq.heapify(self._heap)
+            self._dead = 0
+
+    def size(self) -> int:
+        return sys.getsizeof(self._heap)
+
+
+def footprint(slot: Slot) -> int:
+    """Bytes that keeping this slot costs, measured on its parts: the body, the names, and all bookkeeping but the shared tables.
+
+    Constants that are shared by many entries (bucket, content type) are left out; what the allocator adds is in `_rounded`.
+    """
+    info = slot.info
+    strings = (slot.object.key, slot.object.version_id, info.etag, info.version_id, info.cache_control, info.content_encoding)
+    total = _FIXED + _rounded(sys.getsizeof(slot.body)) + sum(_rounded(sys.getsizeof(text)) for text in strings if text)
+    if info.user:
+        total += sys.getsizeof(info.user)
+        total += sum(_rounded(sys.getsizeof(text)) for pair in info.user.items() for text in pair)
+    return total
+
+
+def _rounded(size: int) -> int:
+    # pymalloc hands out multiples of 16 up to 512 bytes; above, malloc adds 8 and rounds to 16 and, from 128 KiB, to pages.
+    return (size + 15) & ~15 if size <= 512 else (size + 23) & ~15 if size < 131072 else (size + 4111) & ~4095
+
+
+def _fixed() -> int:
+    """Bookkeeping of any slot: the slot, its key, its metadata, its numbers, its place in the heap."""
+    from s3warm.entry import Metadata
+    from s3warm.keys import ObjectKey
+
+    key, info = ObjectKey("b", "k"), Metadata("", 0)
+    slot = Slot(Entry(key, info, 0.0, 0.0, b""))
+    numbers = 6 * sys.getsizeof(0.5) + 2 * sys.getsizeof(2**31)  # times, ranks, last_modified; size and cost
+    return sum(_rounded(sys.getsizeof(part)) for part in (key, info, slot, (0.5, slot))) + numbers
+
+
+_FIXED = _fixed()

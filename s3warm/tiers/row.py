@@ -1,0 +1,108 @@
+"""The row that describes a body on disk: one JSON array, in the tag of diskcache's row. The names of files follow from the key.
+
+Whoever can write to the directory can write rows, so nothing in a row is executed and no path is read from it.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+
+from s3warm.codec import RAW, ZSTD
+from s3warm.entry import Entry, Metadata
+from s3warm.keys import ObjectKey
+from s3warm.record import NamedTuple
+
+__all__ = ["FORMAT", "BadRow", "Row", "Seal", "digest", "file_name", "pack", "readable", "unpack"]
+
+FORMAT = 1  # of rows and file names; a directory of another format is made anew
+
+
+class BadRow(ValueError):
+    """A row that this version did not write."""
+
+
+class Seal(NamedTuple):
+    """What tells that a file was not touched since it was verified: the kernel renews `ctime` at each change."""
+
+    inode: int
+    size: int
+    changed_at: int  # nanoseconds
+
+
+class Row(NamedTuple):
+    """A body on disk: whose it is, in which form it is stored, and what proves it."""
+
+    namespace: str
+    object: ObjectKey
+    info: Metadata
+    codec: str
+    stored_size: int
+    checksum: int  # CRC-32 of a raw body; 0 for zstd, whose frames carry their own
+    seal: Seal | None  # of a body in a file
+    validated_at: float
+    expires_at: float
+
+    def entry(self, body: bytes) -> Entry:
+        """The entry that the row and its body make."""
+        return Entry(self.object, self.info, self.validated_at, self.expires_at, body)
+
+
+def digest(namespace: str, key: ObjectKey) -> bytes:
+    """Key of a row: 16 bytes whatever the length of the object's key. `repr` keeps the four parts apart."""
+    return blake2b(repr((namespace, *key)).encode(), digest_size=16).digest()
+
+
+def file_name(row_key: bytes, etag: str) -> str:
+    """Name of the file that holds a body: each version of an object has its own, so that no reader's file changes under it."""
+    return f"{row_key.hex()}-{blake2b(etag.encode(), digest_size=8).hexdigest()}"
+
+
+def pack(row: Row) -> str:
+    """The row as text."""
+    return json.dumps([FORMAT, *row])
+
+
+def unpack(text: object) -> Row:
+    """The row in a text, each field checked.
+
+    Raises:
+        BadRow: the text is anything else than what `pack` makes.
+    """
+    try:
+        if not isinstance(text, str):
+            raise BadRow(f"a row is text, not {type(text).__name__}")
+        version, namespace, key, info, codec, stored_size, checksum, seal, validated_at, expires_at = json.loads(text)
+        row = Row(
+            namespace,
+            ObjectKey(*key),
+            Metadata(*info),
+            codec,
+            stored_size,
+            checksum,
+            None if seal is None else Seal(*seal),
+            validated_at,
+            expires_at,
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRow(f"the row cannot be read: {error}") from error
+    numbers = (row.info.size, stored_size, checksum, *(row.seal or ()))
+    sane = (
+        version == FORMAT
+        and codec in (RAW, ZSTD)
+        and all(type(number) is int and number >= 0 for number in numbers)
+        and type(validated_at) is float
+        and type(expires_at) is float
+        and isinstance(row.info.etag, str)
+    )
+    if not sane:
+        raise BadRow("the row holds values that no version of s3warm writes")
+    return row
+
+
+def readable(text: object) -> Row | None:
+    """The row in a text, or None where `unpack` would raise."""
+    try:
+        return unpack(text)
+    except BadRow:
+        return None

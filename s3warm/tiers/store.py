@@ -1,0 +1,332 @@
+"""diskcache without its traps: rows of bytes in SQLite, two connections, no pickle. The only module that imports diskcache.
+
+What is closed here, each held by a test in `tests/tiers/test_diskcache_traps.py`:
+
+- a row flipped to pickle mode would be executed when it is read (CVE-2025-69872): keys and values are bytes or refused;
+- a row's file name was joined to the directory and unlinked (`../victim`): no row names a file;
+- settings stored in the database overrode the defaults, pragmas included: they are passed, all of them, and others refused;
+- culling on insert, expiry that hides rows, LRU that writes at each read: all off;
+- a connection with 32 MiB of cache for each thread: there are two, small ones, whatever the number of threads;
+- connections carried over a fork, and closed by the child: the child leaves them alone and opens its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+
+import diskcache
+
+from s3warm.record import NamedTuple
+from s3warm.rules.eviction import Candidate, Rank
+from s3warm.tiers import row as rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+__all__ = ["DATABASE", "Store", "StoreError", "Unreadable", "database_files", "is_malformed"]
+
+DATABASE = "cache.db"  # diskcache's own name for it
+USER_VERSION = 0x5357_0001  # "SW", format 1
+BUSY_TIMEOUT = 2.0  # seconds that a statement waits for another process's transaction
+MODE_RAW = 1
+
+StoreError = (sqlite3.Error, diskcache.Timeout, OSError)
+
+_SETTINGS: dict[str, Any] = {
+    "statistics": 0,
+    "tag_index": 0,
+    "eviction_policy": "none",
+    "size_limit": 2**62,
+    "cull_limit": 0,
+    "sqlite_auto_vacuum": 1,  # FULL: the file shrinks with its rows, as it counts in the budget
+    "sqlite_cache_size": -256,  # KiB; reads of one row gain nothing from more
+    "sqlite_journal_mode": "wal",
+    "sqlite_mmap_size": 0,
+    "sqlite_synchronous": 0,  # a killed process loses nothing by it, and /tmp does not outlive the machine
+    "disk_min_file_size": 0,
+    "disk_pickle_protocol": 0,
+}
+_KNOWN_SETTINGS = frozenset((*_SETTINGS, "count", "size", "hits", "misses"))
+_WAL_PAGES = 128
+
+
+class Unreadable(ValueError):
+    """A row in a form that is never written here."""
+
+
+class Value(NamedTuple):
+    """What goes into a row: an inline body, or None and the length of the file that holds it."""
+
+    inline: bytes | None
+    file_size: int
+
+
+class _BytesOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Serialisation that serialises nothing."""
+
+    def __init__(self, directory: str, **_stored_settings: object) -> None:
+        super().__init__(directory)
+
+    def put(self, key: object) -> tuple[object, bool]:
+        if type(key) is not bytes:
+            raise TypeError(f"keys are bytes, not {type(key).__name__}")
+        return key, True
+
+    def get(self, key: object, raw: object) -> bytes:
+        if type(key) is not bytes or not raw:
+            raise Unreadable("a key that is not plain bytes")
+        return key
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, bytes | None]:
+        if not isinstance(value, Value) or read:
+            raise TypeError(f"values are Value, not {type(value).__name__}")
+        return value.file_size, MODE_RAW, None, value.inline
+
+    def fetch(self, mode: object, filename: object, value: object, read: bool) -> bytes | None:
+        if mode != MODE_RAW or filename is not None or not (value is None or type(value) is bytes):
+            raise Unreadable(f"a row in mode {mode!r} with file {filename!r}")
+        return value
+
+    def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+        raise TypeError("no row names a file")
+
+    def remove(self, file_path: str) -> None:
+        """Nothing: diskcache unlinks the files that rows name, and here no row names one."""
+
+
+class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+    """Rows by 16-byte keys, each with a text (the tag), an inline body or none, and a rank in the order of eviction.
+
+    Reads share one connection under a short lock; writes share another under a lock that is held for a transaction.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._pid = os.getpid()
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reading = threading.Lock()
+        self._writing = threading.RLock()
+        self._writing_thread = 0
+        self._floor = 0.0
+        _discard_foreign(directory)
+        with self._as_writer():
+            super().__init__(directory, timeout=BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
+            self._create_order()
+
+    # -- connections ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        if self._writing_thread == threading.get_ident():
+            if self._writer is None:
+                self._writer = self._connect()
+            return self._writer
+        if self._reader is None:
+            self._reader = self._connect()
+        return self._reader
+
+    @property
+    def _sql_retry(self) -> Any:
+        # diskcache retries for up to 60 s; here the connection's own time-out bounds the wait.
+        return self._sql
+
+    def _connect(self) -> sqlite3.Connection:
+        path = os.path.join(self._directory, DATABASE)
+        # Made here so that it, and the files beside it, which inherit its mode, are nobody else's to read.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA trusted_schema = 0")
+        connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute("PRAGMA synchronous = 0")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        connection.execute("PRAGMA journal_size_limit = 0")
+        return connection
+
+    def _leave_to_parent(self) -> None:
+        """After a fork: the parent's connections are leaked on purpose, since closing them would release its locks."""
+        _left_to_parents.extend(connection for connection in (self._reader, self._writer) if connection is not None)
+        self._reader = self._writer = None
+        self._reading, self._writing = threading.Lock(), threading.RLock()
+        self._writing_thread, self._txn_id = 0, None
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Close both connections, whichever thread asks (diskcache closes the calling thread's only)."""
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        with self._writing, self._reading:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    @contextlib.contextmanager
+    def _as_writer(self) -> Iterator[None]:
+        with self._writing:
+            before, self._writing_thread = self._writing_thread, threading.get_ident()
+            try:
+                yield
+            finally:
+                self._writing_thread = before
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction, exclusive among all threads and processes on the directory."""
+        with self._as_writer(), self.transact():
+            yield
+
+    # -- rows -------------------------------------------------------------------------------------------------------------
+
+    def read(self, key: bytes) -> tuple[str | None, bytes | None] | None:
+        """The text and the inline body of a row: one statement. None if there is no such row.
+
+        Raises:
+            Unreadable: the row is not one of ours.
+        """
+        if self._writing_thread == threading.get_ident():
+            return self._row(key)
+        with self._reading:
+            return self._row(key)
+
+    def _row(self, key: bytes) -> tuple[str | None, bytes | None] | None:
+        inline, text = self.get(key, default=_NOTHING, tag=True)
+        return None if inline is _NOTHING else (text, inline)
+
+    def text(self, key: bytes) -> str | None:
+        """The text of a row without its body."""
+        with self._as_writer():
+            row = self._sql("SELECT tag FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def write(self, key: bytes, text: str, inline: bytes | None, file_size: int) -> None:
+        """Add or replace a row; inside `writing`."""
+        self.set(key, Value(inline, file_size), tag=text)
+
+    def replace_text(self, key: bytes, old: str, new: str) -> bool:
+        """Compare and swap the text of a row, in one statement."""
+        with self._as_writer():
+            changed = self._sql("UPDATE Cache SET tag = ? WHERE key = ? AND raw = 1 AND tag = ?", (new, key, old))
+            return bool(changed.rowcount)
+
+    def remove(self, key: bytes) -> None:
+        """Remove a row and its rank; inside `writing`. Not by `delete`, which reads the row and so may refuse it."""
+        self._sql("DELETE FROM Cache WHERE key = ?", (key,))
+        self._sql("DELETE FROM Rank WHERE key = ?", (key,))
+
+    def texts(self) -> Iterator[tuple[bytes, object]]:
+        """Keys and texts of all rows."""
+        with self._as_writer():
+            yield from self._sql("SELECT key, tag FROM Cache").fetchall()
+
+    def entries(self) -> int:
+        """Number of rows, kept by diskcache's triggers."""
+        with self._as_writer():
+            return int(self.reset("count"))
+
+    def held(self) -> int:
+        """Bytes of the database, its log and the files that rows stand for."""
+        with self._as_writer():
+            total = int(self.volume())
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(self._directory, DATABASE + suffix)).st_size
+        return total
+
+    def names(self, file_name: str) -> bool:
+        """Whether a row names the published file."""
+        row_key = bytes.fromhex(file_name.split("-", maxsplit=1)[0])
+        row = rows.readable(self.text(row_key))
+        return row is not None and rows.file_name(row_key, row.info.etag) == file_name
+
+    def fold(self) -> None:
+        """Fold the log into the database, so that what was freed becomes free on the disk; outside `writing`."""
+        with self._as_writer():
+            self._sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    # -- the order of eviction ---------------------------------------------------------------------------------------------
+
+    def _create_order(self) -> None:
+        self._sql(
+            "CREATE TABLE IF NOT EXISTS Rank (key BLOB PRIMARY KEY, priority REAL, frequency REAL, weight REAL, size INTEGER)"
+            " WITHOUT ROWID"
+        )
+        self._sql("CREATE INDEX IF NOT EXISTS Rank_priority ON Rank (priority)")
+        self._sql("CREATE TABLE IF NOT EXISTS Floor (one INTEGER PRIMARY KEY, value REAL)")
+        self._sql("INSERT OR IGNORE INTO Floor VALUES (1, 0.0)")
+        self._sql(f"PRAGMA user_version = {USER_VERSION}")
+
+    @property
+    def floor(self) -> float:
+        """The eviction rule's floor, one for all processes; inside `writing`."""
+        return float(self._sql("SELECT value FROM Floor").fetchone()[0])
+
+    @floor.setter
+    def floor(self, value: float) -> None:
+        self._sql("UPDATE Floor SET value = ?", (value,))
+
+    def rank(self, key: bytes, rank: Rank, size: int) -> None:
+        """File a row in the order; inside `writing`."""
+        self._sql("INSERT OR REPLACE INTO Rank VALUES (?, ?, ?, ?, ?)", (key, *rank, size))
+
+    def take_lowest(self) -> Candidate | None:
+        """Take the row with the lowest priority out of the order; inside `writing`."""
+        found = self._sql("SELECT key, priority, frequency, weight, size FROM Rank ORDER BY priority LIMIT 1").fetchone()
+        if found is None:
+            return None
+        key, priority, frequency, weight, size = found
+        self._sql("DELETE FROM Rank WHERE key = ?", (key,))
+        return Candidate(key, Rank(priority, frequency, weight), 0, size)
+
+
+_NOTHING = b"no such row"
+_left_to_parents: list[sqlite3.Connection] = []
+
+
+def database_files(directory: str) -> list[str]:
+    """The paths of the database and of the files that SQLite keeps beside it."""
+    return [os.path.join(directory, DATABASE + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+
+
+def is_malformed(error: BaseException) -> bool:
+    """Whether an error says that the database itself is damaged, rather than busy, full or out of reach."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def _discard_foreign(directory: str) -> None:
+    """Remove a database that is a link, of another format, or holds settings that this version does not write."""
+    paths = database_files(directory)
+    links = [path for path in paths if os.path.islink(path)]
+    for path in links:
+        os.unlink(path)
+    if links or not _is_ours(paths[0]):
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _is_ours(path: str) -> bool:
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
+        return True
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+    try:
+        connection.execute("PRAGMA trusted_schema = 0")
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
+        return bool(version == USER_VERSION and names <= _KNOWN_SETTINGS)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise
+        return False
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()
