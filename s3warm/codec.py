@@ -19,6 +19,9 @@ ZSTD = "zstd"
 
 _CHUNK = 1024 * 1024
 
+# The smallest block that there is, 4 bytes, can stand for the largest, 128 KiB of one byte (RFC 8878, section 3.1.1.2).
+_MAX_RATIO = 32 * 1024
+
 # A (de)compressor may serve one thread at a time, and making one costs more than a small frame.
 _local = threading.local()
 
@@ -66,8 +69,8 @@ def decompress(frame: bytes, size: int) -> bytes:
 
     try:
         claimed = zstandard.frame_content_size(frame)
-        if claimed != size:
-            raise CorruptFrame(f"the frame claims {claimed} bytes instead of {size}")
+        if claimed != size or size > len(frame) * _MAX_RATIO:
+            raise CorruptFrame(f"a frame of {len(frame)} bytes claims {claimed} instead of {size}")
         body: bytes = _decompressor().decompress(frame)
     except zstandard.ZstdError as error:
         raise CorruptFrame(str(error)) from error

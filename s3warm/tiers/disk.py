@@ -87,11 +87,11 @@ class DiskTier:
 
     def get(self, key: ObjectKey) -> Entry | None:
         """See `Tier.get`."""
-        return self._use("read", None, lambda shelf: shelf.get(key))
+        return self._use("get", None, lambda shelf: shelf.get(key))
 
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
-        admitted = self._use("write", None, lambda shelf: shelf.put(entry))
+        admitted = self._use("put", None, lambda shelf: shelf.put(entry))
         if admitted is None:
             # It could not be written; what is held for the key may be older, and must not be found again.
             self.evict(entry.object)
@@ -105,7 +105,7 @@ class DiskTier:
                 return None
             return row._replace(validated_at=validated_at, expires_at=expires_at)
 
-        return self._use("write", False, lambda shelf: shelf.retime(key, confirmed))
+        return self._use("refresh", False, lambda shelf: shelf.retime(key, confirmed))
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""
@@ -113,27 +113,27 @@ class DiskTier:
         def expired(row: Row) -> Row:
             return row._replace(expires_at=never_fresh(row.validated_at))
 
-        self._use("write", False, lambda shelf: shelf.retime(key, expired))
+        self._use("expire", False, lambda shelf: shelf.retime(key, expired))
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
-        self._use("write", None, lambda shelf: shelf.evict(key))
+        self._use("evict", None, lambda shelf: shelf.evict(key))
 
     def clear(self) -> None:
         """See `Tier.clear`. Rows of other namespaces stay."""
-        self._use("write", None, lambda shelf: shelf.clear())
+        self._use("clear", None, lambda shelf: shelf.clear())
 
     def usage(self) -> Usage:
         """See `Tier.usage`."""
-        return self._use("read", Usage(0, 0, 0), lambda shelf: shelf.usage())
+        return self._use("usage", Usage(0, 0, 0), lambda shelf: shelf.usage())
 
     def describe(self, key: ObjectKey) -> Held | None:
         """See `Tier.describe`."""
-        return self._use("read", None, lambda shelf: shelf.describe(key))
+        return self._use("describe", None, lambda shelf: shelf.describe(key))
 
     def budget(self) -> Budget | None:
         """The budget and what it was chosen from; None while there is no disk."""
-        return self._use("read", None, lambda _: self._settled)
+        return self._use("budget", None, lambda _: self._settled)
 
     def close(self) -> None:
         """See `Tier.close`. What is on disk stays for the next process."""
@@ -149,7 +149,10 @@ class DiskTier:
     # -- opening and trouble ----------------------------------------------------------------------------------------------
 
     def _use(self, doing: str, otherwise: T, work: Callable[[Shelf], T]) -> T:
-        """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble."""
+        """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble.
+
+        Each thing that is done has its own trouble: a full disk can be read all the while, and must not look mended by it.
+        """
         shelf = self._shelf or self._opened()
         if shelf is None:
             return otherwise

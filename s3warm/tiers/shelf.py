@@ -12,7 +12,7 @@ from s3warm.rules import eviction, placement
 from s3warm.tiers import row as rows
 from s3warm.tiers.base import Held, Usage
 from s3warm.tiers.directory import Directory
-from s3warm.tiers.store import Store, Unreadable
+from s3warm.tiers.store import LOG_SIZE, Store, Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Shelf:
         self._store = store
         self._namespace = namespace
         self._budget = budget
+        # Left free when room is made, so that not every write has to fold SQLite's log to stay within the budget.
+        self._headroom = min(LOG_SIZE, budget // 16)
         self._level = level
         self._cost = cost
         self._counters = counters
@@ -166,6 +168,7 @@ class Shelf:
             if changed is None or text is None:
                 return False
             if self._store.replace_text(row_key, text, rows.pack(changed)):
+                self.hold_budget()  # the log has grown
                 return True
             # Another process was quicker: look at what it wrote.
 
@@ -175,6 +178,7 @@ class Shelf:
         if self._store.text(row_key) is not None:
             with self._store.writing():
                 self._drop(row_key)
+            self.hold_budget()
 
     def clear(self) -> None:
         """Forget every row of this namespace, and those that nobody can read."""
@@ -241,7 +245,7 @@ class Shelf:
     # -- room -------------------------------------------------------------------------------------------------------------
 
     def _needed(self, stored_size: int) -> int:
-        return self._store.held() + stored_size + ROW_OVERHEAD - self._budget
+        return self._store.held() + stored_size + ROW_OVERHEAD - (self._budget - self._headroom)
 
     def _make_room(self, needed: int, newcomer_size: int | None) -> bool:
         """Evict until `needed` bytes are free, for a body of `newcomer_size` or at any cost; inside a transaction."""

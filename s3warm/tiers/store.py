@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["DATABASE", "Store", "StoreError", "Unreadable", "database_files", "is_malformed"]
+__all__ = ["DATABASE", "LOG_SIZE", "Store", "StoreError", "Unreadable", "database_files", "is_malformed"]
 
 DATABASE = "cache.db"  # diskcache's own name for it
 USER_VERSION = 0x5357_0001  # "SW", format 1
@@ -52,7 +52,7 @@ _SETTINGS: dict[str, Any] = {
     "disk_pickle_protocol": 0,
 }
 _KNOWN_SETTINGS = frozenset((*_SETTINGS, "count", "size", "hits", "misses"))
-_WAL_PAGES = 128
+LOG_SIZE = 256 * 1024  # bytes at which SQLite folds its log into the database by itself
 
 
 class Unreadable(ValueError):
@@ -147,7 +147,7 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
         connection.execute("PRAGMA mmap_size = 0")
         connection.execute("PRAGMA synchronous = 0")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_SIZE // 4096}")
         connection.execute("PRAGMA journal_size_limit = 0")
         return connection
 

@@ -1,0 +1,47 @@
+"""The `world` fixture: each flow test runs once for each origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.embedded import EmbeddedS3
+from tests.support.gateway import RadosGateway, missing
+from tests.support.worlds import FakeWorld, ServerWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.worlds import World
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[EmbeddedS3]:
+    with EmbeddedS3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RadosGateway]:
+    absent = missing()
+    if absent is not None:
+        pytest.skip(f"no real S3 gateway here: {absent}")
+    with RadosGateway(tmp_path_factory.mktemp("gateway")) as server:
+        yield server
+
+
+@pytest.fixture(params=["fake", "embedded", pytest.param("gateway", marks=pytest.mark.e2e)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    made: FakeWorld | ServerWorld
+    if request.param == "fake":
+        made = FakeWorld(tmp_path / "cache")
+    else:
+        server = request.getfixturevalue(request.param)
+        access_key, secret_key = getattr(server, "access_key", "key"), getattr(server, "secret_key", "secret")
+        made = ServerWorld(request.param, server, tmp_path / "cache", access_key=access_key, secret_key=secret_key)
+    try:
+        yield made
+    finally:
+        made.close()

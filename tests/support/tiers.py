@@ -1,0 +1,54 @@
+"""Tiers to test, made as the factory makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3warm.metrics import Counters, Troubles
+from s3warm.rules.eviction import Cost
+from s3warm.tiers.disk import DiskTier
+from s3warm.tiers.memory import MemoryTier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from s3warm.keys import ObjectKey
+
+MIB = 2**20
+COST = Cost(0.030, 1 / 90e6)
+
+
+class Journal:
+    """What a tier told the cache."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.troubles = Troubles()
+        self.evicted: list[ObjectKey] = []
+        self.corrupted: list[ObjectKey] = []
+
+
+def memory_tier(*, budget: int = 64 * MIB, largest: int | None = None, journal: Journal | None = None) -> MemoryTier:
+    """A memory tier; without `largest` a body may take the whole budget."""
+    told = journal or Journal()
+    limit = budget if largest is None else largest
+    return MemoryTier(budget, limit, COST, told.counters, lambda key, _: told.evicted.append(key))
+
+
+def disk_tier(
+    path: Path, *, budget: int = 64 * MIB, level: int = 1, namespace: str = "test", journal: Journal | None = None
+) -> DiskTier:
+    """A disk tier over a directory that stays."""
+    told = journal or Journal()
+    return DiskTier(
+        str(path),
+        namespace,
+        budget=budget,
+        level=level,
+        cost=COST,
+        free=lambda _: 1024 * MIB,
+        counters=told.counters,
+        troubles=told.troubles,
+        evicted=lambda key, _: told.evicted.append(key),
+        corrupted=lambda key, _: told.corrupted.append(key),
+    )
