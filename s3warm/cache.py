@@ -9,7 +9,14 @@ from __future__ import annotations
 from random import random
 
 from s3warm.entry import Entry
-from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError, S3WarmError
+from s3warm.errors import (
+    AccessDeniedError,
+    IntegrityError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+    OriginUnavailableError,
+    S3WarmError,
+)
 from s3warm.explain import explain
 from s3warm.keys import MISSING, locate
 from s3warm.metrics import Event, Stats, notify
@@ -296,18 +303,16 @@ class ReadThrough(Front):
             self._counters.removed += 1
             self._tell("removed", where, detail=type(error).__name__)
             raise
-        except OriginUnavailableError as error:
-            if error.outage:
-                self._outages.failed(where.bucket, asked_at)
-                self._troubles.report(
-                    f"origin {where.bucket}",
-                    f"S3 cannot be reached for bucket {where.bucket}; copies stand in where they may ({error})",
-                    bucket=where.bucket,
-                )
+        except ObjectTooLargeError:
+            self._answered(where)
+            raise
+        except (OriginUnavailableError, IntegrityError) as error:
+            self._failed(where, error, asked_at)
             if stand_in is None:
                 raise
             return self._serve_stale(stand_in, str(error))
         self._answered(where)
+        self._troubles.over(f"object {where}", f"{where} can be fetched again", bucket=where.bucket, key=where.key)
         if isinstance(answer, NotModified):
             assert held is not None  # only asked conditionally for what is held, and held on to
             return self._confirmed(flight, held, asked_at)
@@ -317,13 +322,15 @@ class ReadThrough(Front):
         """304: every tier that holds this body is told so."""
         control = freshness.parse_cache_control(held.info.cache_control)
         entry = held._replace(validated_at=asked_at, expires_at=self._expiry(held.object, asked_at, control), stale=False)
-        times = entry.validated_at, entry.expires_at
+        from_the_future = held.validated_at > asked_at
 
         def refresh() -> None:
-            if not self._memory.refresh(entry.object, entry.etag, *times):
-                self._memory.put(entry)
-            if self._disk is not None:
-                self._disk.refresh(entry.object, entry.etag, *times)
+            for tier in self._tiers:
+                if from_the_future:
+                    tier.evict(entry.object)
+                refreshed = tier.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at)
+                if not refreshed and (from_the_future or tier is self._memory):
+                    tier.put(entry)
 
         self._store(flight, refresh)
         self._counters.revalidated += 1
@@ -336,13 +343,15 @@ class ReadThrough(Front):
         entry = Entry(where, fetched.info, asked_at, self._expiry(where, asked_at, control), fetched.body)
         # Without an ETag nothing could ever be revalidated.
         keep = bool(entry.etag) and not control.no_store
+        # A clock that was set back: what was validated "later" would outrank this, and come back when the clock gets there.
+        from_the_future = held is not None and held.validated_at > asked_at
 
         def store() -> None:
             for tier in reversed(self._tiers):
+                if not keep or from_the_future:
+                    tier.evict(where)
                 if keep:
                     tier.put(entry)
-                else:
-                    tier.evict(where)
 
         self._store(flight, store)
         if held is None:
@@ -381,6 +390,19 @@ class ReadThrough(Front):
         with flight.storing:
             if not flight.forgotten:
                 store()
+
+    def _failed(self, where: ObjectKey, error: OriginUnavailableError | IntegrityError, now: float) -> None:
+        """Note that S3 is out of reach, or that it is well and this one object is not."""
+        if isinstance(error, OriginUnavailableError) and error.outage:
+            self._outages.failed(where.bucket, now)
+            self._troubles.report(
+                f"origin {where.bucket}",
+                f"S3 cannot be reached for bucket {where.bucket}; copies stand in where they may ({error})",
+                bucket=where.bucket,
+            )
+        else:
+            self._answered(where)
+            self._troubles.report(f"object {where}", f"{error}", bucket=where.bucket, key=where.key)
 
     def _answered(self, where: ObjectKey) -> None:
         if self._outages.over(where.bucket):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -10,7 +11,7 @@ from s3warm.factory import Cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
     from typing import Any, Unpack
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from s3warm.options import Options
     from s3warm.settings import Settings
 
-__all__ = ["configure", "default_cache", "front", "swap"]
+__all__ = ["configure", "default_cache", "front", "making"]
 
 
 class _DefaultFront(Front):
@@ -41,7 +42,9 @@ class _DefaultFront(Front):
 
 front = _DefaultFront()
 _lock = threading.RLock()
-_cache: Cache | None = None  # guarded by _lock
+# Guarded by _lock.
+_cache: Cache | None = None
+_make: Callable[..., Cache] = Cache
 
 
 def default_cache() -> Cache:
@@ -57,8 +60,8 @@ def default_cache() -> Cache:
         with _lock:
             cache = _cache
             if cache is None:
-                cache = Cache()
-                swap(cache)
+                cache = _make()
+                _swap(cache)
     return cache
 
 
@@ -84,8 +87,8 @@ def configure(
         >>> s3warm.default_cache().settings.ttl
         60.0
     """
-    new = Cache(settings, client=client, clock=clock, on_event=on_event, **options)
-    old = swap(new)
+    new = _make(settings, client=client, clock=clock, on_event=on_event, **options)
+    old = _swap(new)
     if old is not None:
         if old.used:
             import warnings
@@ -99,8 +102,25 @@ def configure(
         old.close()
 
 
-def swap(new: Cache | None) -> Cache | None:
-    """Make this cache the default one and return the one that was, open; None: the next use makes one."""
+@contextlib.contextmanager
+def making(make: Callable[..., Cache], first: Cache) -> Iterator[None]:
+    """For the length of a block, `first` is the default cache, and `make` makes those that follow it."""
+    global _make  # noqa: PLW0603  # the process's default is what this module is
+    with _lock:
+        make_before, _make = _make, make
+        before = _swap(first)
+    try:
+        yield
+    finally:
+        with _lock:
+            _make = make_before
+            last = _swap(before)
+        for cache in (first, last):
+            if cache is not None:
+                cache.close()
+
+
+def _swap(new: Cache | None) -> Cache | None:
     global _cache
     with _lock:
         old, _cache = _cache, new

@@ -79,7 +79,7 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
 
 
 class ObjectTooLargeError(S3WarmError):
-    """The object does not fit into what the function has left; nothing of its body was downloaded."""
+    """The object does not fit into what the function has left. Its body is not downloaded, where S3 tells its length beforehand."""
 
 
 class IntegrityError(S3WarmError):

@@ -37,7 +37,9 @@ class Explanation(NamedTuple):
         name = f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
         if self.age is None or self.expires_in is None or self.size is None:
             return f"{name}\n  not held; the next call fetches it"
-        expiry = f"fresh for {self.expires_in:.1f} s" if self.fresh else "expired: the next call revalidates it"
+        expiry = "expired: the next call revalidates it"
+        if self.fresh:
+            expiry = "never expires" if self.expires_in == float("inf") else f"fresh for {self.expires_in:.1f} s"
         stored = "" if self.stored_size is None else f", {self.stored_size:,} in /tmp as {self.codec}"
         return "\n".join(
             (

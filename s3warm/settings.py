@@ -84,7 +84,9 @@ def _budget(value: Any) -> int | Share | None:
     if value is None or value == "":
         return None
     if isinstance(value, Share):
-        return value
+        if not 0 <= value.fraction <= 1:
+            raise Unacceptable
+        return value if value.fraction else 0
     if isinstance(value, bool):
         raise Unacceptable
     if isinstance(value, int):
@@ -95,7 +97,7 @@ def _budget(value: Any) -> int | Share | None:
             percent = float(text[:-1])
             if not 0 <= percent <= 100:
                 raise Unacceptable
-            return Share(percent / 100)
+            return Share(percent / 100) if percent else 0
         digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
         number = float(digits) * _UNITS[text[len(digits) :].strip()]
     else:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from email.utils import formatdate
 
-from s3warm.default import swap
-from s3warm.factory import Cache
+from s3warm.default import making
+from s3warm.factory import Cache, temporary_directory
 from s3warm.keys import locate
 from s3warm.origin.base import TransportError
 from s3warm.record import NamedTuple
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from s3warm.origin.base import Request
     from s3warm.settings import Settings
 
-__all__ = ["FakeRequest", "FakeS3", "fake_s3"]
+__all__ = ["FakeCache", "FakeRequest", "FakeS3", "fake_s3"]
 
 _START = 1_700_000_000.0
 
@@ -148,7 +149,7 @@ class FakeS3:
 
     def _find(self, where: ObjectKey) -> _Version | None:
         versions = self._objects.get((where.bucket, where.key), [])
-        if where.version_id:
+        if where.version_id and where.version_id != "null":
             return next((version for version in versions if version.id == where.version_id), None)
         return versions[-1] if versions else None
 
@@ -181,17 +182,41 @@ class _Answer:
         """See `Response.close`."""
 
 
-class _FakeCache(Cache):
-    """The real cache, with the fake's requests."""
+class FakeCache(Cache):
+    """The real cache over a `FakeS3`, for tests of several caches over one S3: two environments, or one before and after a crash.
 
-    def __init__(self, s3: FakeS3, settings: Settings | None, on_event: Any, options: Options) -> None:
+    Takes what `Cache` takes, but for client and clock, which are the fake's. Unless they are given, it has a namespace and a temporary
+    directory to itself, and no jitter.
+
+    Example:
+        >>> s3 = FakeS3({"s3://cfg/flags.json": b"{}"})
+        >>> with FakeCache(s3) as one, FakeCache(s3) as another:
+        ...     bodies = one.get("cfg", "flags.json"), another.get("cfg", "flags.json")
+        ...     len(s3.requests)
+        2
+    """
+
+    def __init__(
+        self,
+        s3: FakeS3,
+        settings: Settings | None = None,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
         self._s3 = s3
         if settings is None:
-            options = {"namespace": "fake", "ttl_jitter": 0.0, **options}
+            options = {"ttl_jitter": 0.0, **options}
         super().__init__(settings, clock=s3.clock, on_event=on_event, **options)
 
     def _supplier(self, client: Any) -> FakeS3:
         return self._s3
+
+    def _place(self, settings: Settings) -> tuple[str, bool]:
+        return (temporary_directory(), True) if settings.directory is None else (settings.directory, False)
+
+    def _namespace(self, settings: Settings, client: Any) -> str:
+        return settings.namespace or f"fake {os.urandom(16).hex()}"
 
 
 @contextlib.contextmanager
@@ -204,14 +229,21 @@ def fake_s3(
 ) -> Iterator[FakeS3]:
     """Inside the block `s3warm.get` and its like use a fresh cache over the given objects (`{uri: body}`).
 
-    The TTL has no jitter unless `ttl_jitter` is given, so that `advance` is exact. The pytest fixture of the same name is an
-    empty one: `def test_handler(fake_s3): fake_s3["s3://cfg/flags.json"] = b"{}"`.
+    The TTL has no jitter unless `ttl_jitter` is given, so that `advance` is exact. A handler module that calls `s3warm.configure` in the
+    block gets a cache with those settings, over the fake all the same. The pytest fixture of the same name is an empty one:
+    `def test_handler(fake_s3): fake_s3["s3://cfg/flags.json"] = b"{}"`.
     """
     s3 = FakeS3(objects)
-    cache = _FakeCache(s3, settings, on_event, options)
-    before = swap(cache)
-    try:
+
+    def make(
+        settings: Settings | None = settings,
+        *,
+        client: Any = None,  # noqa: ARG001  # whatever the handler configures, its requests go to the fake
+        clock: Any = None,  # noqa: ARG001  # and time is the test's
+        on_event: Callable[[Event], None] | None = on_event,
+        **options: Unpack[Options],
+    ) -> FakeCache:
+        return FakeCache(s3, settings, on_event=on_event, **options)
+
+    with making(make, make(settings, **options)):
         yield s3
-    finally:
-        swap(before)
-        cache.close()

@@ -7,6 +7,7 @@ import sys
 import threading
 
 from s3warm.origin.base import TransportError
+from s3warm.rules.freshness import MOCKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ class BotoResponse:
         self.cause = cause
         self._body = body
         if _mocked():
-            # Each test that mocks AWS has a world of its own; nothing of the one before may be served in it.
-            self.headers = {**self.headers, "cache-control": "no-cache"}
+            self.headers = {**self.headers, "cache-control": MOCKED}
 
     def readinto(self, buffer: memoryview) -> int:
         """See `Response.readinto`."""
@@ -151,14 +151,18 @@ def client_namespace(client: Any) -> str | None:
     """
     try:
         credentials = client._request_signer._credentials  # noqa: SLF001  # botocore has no public way to it
-        frozen = credentials.get_frozen_credentials() if credentials is not None else None
         place = f"{client.meta.endpoint_url} {client.meta.region_name}"
+        if credentials is None:
+            return f"{place} anonymous"
+        if hasattr(credentials, "refresh_needed"):
+            return None  # temporary, and looking at them might send a request
+        token, key_id = credentials.token, credentials.access_key
     except AttributeError:
         return None  # a stub of the user's
-    if frozen is None:
-        return f"{place} anonymous"
-    if frozen.token:
-        return None
+    if token:
+        # In Lambda, those of the function's role: the same identity whatever the keys of the day are.
+        own = "AWS_LAMBDA_FUNCTION_NAME" in os.environ and key_id == os.environ.get("AWS_ACCESS_KEY_ID")
+        return f"{place} role" if own else None
     import hashlib
 
-    return f"{place} {hashlib.sha256(frozen.access_key.encode()).hexdigest()}"
+    return f"{place} {hashlib.sha256(key_id.encode()).hexdigest()}"

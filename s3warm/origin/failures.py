@@ -48,9 +48,8 @@ def of_response(key: ObjectKey, response: Response) -> Failure:
         return Failure(AccessDeniedError(_denied(key), bucket=key.bucket, key=key.key))
     said = f"S3 answered {status}{f' {code}' if code else ''}"
     if code == "InvalidObjectState":
-        error = _unavailable(key, "the object is archived; restore it (RestoreObject) or copy it to another storage class")
-        error.outage = False
-        return Failure(error)
+        why = "the object is archived; restore it (RestoreObject) or copy it to another storage class"
+        return Failure(_unavailable(key, why, outage=False))
     if code in _CREDENTIAL_CODES:
         advice = "check the clock" if code == "RequestTimeTooSkewed" else "check the credentials that boto3 finds"
         return Failure(_unavailable(key, f"{said}; {advice}"), credentials=True)
@@ -58,7 +57,8 @@ def of_response(key: ObjectKey, response: Response) -> Failure:
         return Failure(_unavailable(key, f"{said}; the bucket is in another region, set AWS_REGION or give a client for it"))
     if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
         return Failure(_unavailable(key, said), transient=True)
-    return Failure(_unavailable(key, said))
+    # What is left is about this one request (InvalidRequest, KeyTooLongError, ...): the endpoint is well.
+    return Failure(_unavailable(key, said, outage=False))
 
 
 def of_transport(key: ObjectKey, error: TransportError) -> Failure:
@@ -71,8 +71,10 @@ def of_transport(key: ObjectKey, error: TransportError) -> Failure:
     )
 
 
-def _unavailable(key: ObjectKey, why: str) -> OriginUnavailableError:
-    return OriginUnavailableError(f"{key} could not be fetched: {why}", bucket=key.bucket, key=key.key)
+def _unavailable(key: ObjectKey, why: str, *, outage: bool = True) -> OriginUnavailableError:
+    error = OriginUnavailableError(f"{key} could not be fetched: {why}", bucket=key.bucket, key=key.key)
+    error.outage = outage
+    return error
 
 
 def _not_found(key: ObjectKey, code: str) -> str:

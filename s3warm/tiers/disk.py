@@ -225,6 +225,9 @@ class DiskTier:
             corrupted=self._corrupted,
         )
         shelf.hold_budget()
+        if store.held() > self._settled.bytes:
+            self._closed = True
+            raise OSError(f"its budget of {self._settled.bytes:,} bytes is less than an empty database takes")
         self._shelf = shelf
 
     def _discard(self) -> None:

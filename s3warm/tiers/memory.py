@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from s3warm.rules.eviction import Candidate, Cost, Rank, Verdict
     from s3warm.tiers.base import Evicted
 
-    SlotKey = str | tuple[str, str]
-    Slots = dict[str, dict[SlotKey, "Slot"]]
+    Slots = dict[str, dict[object, "Slot"]]
 
 __all__ = ["MemoryTier", "Slot", "slot_key"]
 
@@ -78,9 +77,24 @@ class Slot:
         return id(self) < id(other)
 
 
-def slot_key(key: ObjectKey) -> SlotKey:
+class _Versioned:
+    """The key of one version in the inner dict. Not a tuple: a caller's tuple must not find it."""
+
+    __slots__ = ("pair",)
+
+    def __init__(self, key: str, version_id: str) -> None:
+        self.pair = key, version_id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Versioned) and self.pair == other.pair
+
+    def __hash__(self) -> int:
+        return hash(self.pair)
+
+
+def slot_key(key: ObjectKey) -> object:
     """The key of the inner dict: the plain string for the common case, so that the hit path builds nothing."""
-    return key.key if key.version_id is None else (key.key, key.version_id)
+    return key.key if key.version_id is None else _Versioned(key.key, key.version_id)
 
 
 class MemoryTier:

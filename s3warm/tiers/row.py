@@ -84,20 +84,35 @@ def unpack(text: object) -> Row:
             validated_at,
             expires_at,
         )
-    except (TypeError, ValueError, RecursionError) as error:
+        sane = version == FORMAT and _is_sane(row)
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadRow(f"the row cannot be read: {error}") from error
-    numbers = (row.info.size, stored_size, checksum, *(row.seal or ()))
-    sane = (
-        version == FORMAT
-        and codec in (RAW, ZSTD)
-        and all(type(number) is int and number >= 0 for number in numbers)
-        and type(validated_at) is float
-        and type(expires_at) is float
-        and isinstance(row.info.etag, str)
-    )
     if not sane:
         raise BadRow("the row holds values that no version of s3warm writes")
     return row
+
+
+def _is_sane(row: Row) -> bool:
+    info, user = row.info, row.info.user
+    numbers = (info.size, row.stored_size, row.checksum, *(row.seal or ()))
+    texts = (
+        row.namespace,
+        row.object.bucket,
+        row.object.key,
+        info.etag,
+        info.verified_by,
+        *(user or {}),
+        *(user or {}).values(),
+    )
+    texts_or_none = (row.object.version_id, info.version_id, info.content_type, info.content_encoding, info.cache_control)
+    return (
+        row.codec in (RAW, ZSTD)
+        and all(type(number) is int and number >= 0 for number in numbers)
+        and all(type(time) is float for time in (row.validated_at, row.expires_at))
+        and type(info.last_modified) in (float, int, type(None))
+        and all(type(text) is str for text in texts)
+        and all(text is None or type(text) is str for text in texts_or_none)
+    )
 
 
 def readable(text: object) -> Row | None:

@@ -19,6 +19,7 @@ from tests.support.worlds import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from s3warm import Cache, Event
     from tests.support.worlds import World
@@ -334,6 +335,49 @@ def test_a_clock_set_back_makes_stale_and_not_immortal(world: World) -> None:
     world.now -= 1000
     cache.get(world.bucket, "flags.json")
     assert world.seen() == [one_get(), not_modified()]
+
+
+def test_a_clock_that_was_ahead_brings_nothing_old_back(world: World) -> None:
+    world.put("flags.json", BODY)
+    cache = world.cache(ttl=60)
+    world.now += 3600
+    cache.get(world.bucket, "flags.json")
+    world.now -= 3600
+    world.put("flags.json", b"new")
+    assert cache.get(world.bucket, "flags.json") == b"new"
+    world.forget()
+    assert cache.get(world.bucket, "flags.json") == b"new"
+    assert world.seen() == [], "one request, and not one for each call until the clock has caught up"
+    world.now += 3601
+    assert cache.get(world.bucket, "flags.json") == b"new"
+    assert world.cache(ttl=60).get(world.bucket, "flags.json") == b"new"
+
+
+def test_an_unchanged_object_of_a_clock_that_was_ahead_costs_one_request(world: World) -> None:
+    world.put("flags.json", BODY)
+    cache = world.cache(ttl=60)
+    cache.get(world.bucket, "flags.json")
+    world.now -= 3600
+    cache.get(world.bucket, "flags.json")
+    cache.get(world.bucket, "flags.json")
+    assert world.cache(ttl=60).get(world.bucket, "flags.json") == BODY
+    assert world.seen() == [one_get(), not_modified()]
+
+
+@pytest.mark.parametrize("body", [noise(300_000), text(3_000_000)], ids=["raw", "zstd"])
+def test_damaged_on_disk(world: World, tmp_path: Path, body: bytes) -> None:
+    world.put("model", body)
+    world.cache().get(world.bucket, "model")
+    for path in (tmp_path / "cache" / "bodies").iterdir():
+        stored = bytearray(path.read_bytes())
+        stored[len(stored) // 2] ^= 1
+        path.write_bytes(stored)
+    cache = world.cache()
+    assert cache.get(world.bucket, "model") == body
+    assert (cache.stats().corrupt, cache.stats().misses) == (1, 1)
+    world.forget()
+    assert world.cache().get(world.bucket, "model") == body
+    assert world.seen() == [], "the copy was made anew"
 
 
 def test_frozen_for_longer_than_the_ttl(world: World) -> None:

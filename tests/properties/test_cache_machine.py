@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from s3warm import ObjectNotFoundError, OriginUnavailableError
-from s3warm.testing import FakeS3, _FakeCache
+from s3warm.testing import FakeCache, FakeS3
 from tests.support.entries import noise, text
 
 if TYPE_CHECKING:
@@ -52,19 +52,16 @@ class CacheMachine(RuleBasedStateMachine):
         self.must_ask: set[str] = set()
         self.cache = self.new_cache()
 
-    def new_cache(self) -> _FakeCache:
-        return _FakeCache(
+    def new_cache(self) -> FakeCache:
+        return FakeCache(
             self.s3,
-            None,
-            None,
-            {
-                "directory": self.directory,
-                "ttl": TTL,
-                "ttl_jitter": 0.1,
-                "stale_if_error": STALE,
-                "memory_budget": MEMORY,
-                "disk_budget": DISK,
-            },
+            directory=self.directory,
+            namespace="machine",
+            ttl=TTL,
+            ttl_jitter=0.1,
+            stale_if_error=STALE,
+            memory_budget=MEMORY,
+            disk_budget=DISK,
         )
 
     def teardown(self) -> None:

@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 
 from s3warm import Cache
-from s3warm.testing import FakeS3, _FakeCache
+from s3warm.testing import FakeCache, FakeS3
 from tests.support.proxy import RecordingProxy
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ class FakeWorld(_Caches):
         self.s3.before_answer = lambda _: entered()
 
     def cache(self, **options: Any) -> Cache:
-        on_event = options.pop("on_event", None)
-        cache = _FakeCache(self.s3, None, on_event, self.options(options))  # type: ignore[arg-type]
+        cache = FakeCache(self.s3, **self.options(options))
         cache._clock = lambda: self.now
         return self.keep(cache)
 

@@ -304,7 +304,18 @@ def test_a_database_that_breaks_under_us_heals(tmp_path: Path) -> None:
     assert journal.counters.disk_errors + len(journal.corrupted) > 0
 
 
+def tampered(**changes: object) -> str:
+    entry = an_entry()
+    row = rows.Row("test", entry.object, entry.info._replace(**changes), "raw", 4, 0, None, NOW, NOW + 300)  # type: ignore[arg-type]
+    return rows.pack(row)
+
+
 ROWS = {
+    "a number for the user's metadata": tampered(user=7),
+    "a number in the user's metadata": tampered(user={"a": 7}),
+    "a number for Cache-Control": tampered(cache_control=7),
+    "no ETag": tampered(etag=None),
+    "a text for the size": tampered(size="4"),
     "no JSON": "nonsense",
     "null": None,
     "a number": 7,
