@@ -55,7 +55,8 @@ class ConditionalFetch:
             ours_to_repeat = failure.transient and (broken_body or not self._requests.retries)
             if attempt >= attempts or not ours_to_repeat:
                 raise failure.error from cause
-            self._sleep(random() * BACKOFF * 2**attempt)
+            if not if_none_match:  # with a copy at hand nobody should wait: the repeat is for a connection that died
+                self._sleep(random() * BACKOFF * 2**attempt)
             attempt += 1
 
     def close(self) -> None:

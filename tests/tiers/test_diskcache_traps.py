@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sqlite3
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 
-def database(directory: Path) -> sqlite3.Connection:
-    return sqlite3.connect(directory / DATABASE, isolation_level=None)
+def database(directory: Path) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(directory / DATABASE, isolation_level=None))
 
 
 class _Bomb:
@@ -463,14 +464,13 @@ def test_a_locked_database_costs_a_bounded_wait_and_no_exception(tmp_path: Path,
     directory, journal = tmp_path / "cache", Journal()
     tier = disk_tier(directory, journal=journal)
     tier.put(an_entry(b"held"))
-    blocker = database(directory)
-    blocker.execute("BEGIN IMMEDIATE")
-    assert not tier.put(an_entry(b"new", validated_at=NOW + 1))
-    assert journal.counters.disk_errors > 0
-    assert tier.get(an_entry().object) is not None, "readers are not blocked"
-    blocker.execute("ROLLBACK")
-    assert tier.put(an_entry(b"new", validated_at=NOW + 2))
-    blocker.close()
+    with database(directory) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        assert not tier.put(an_entry(b"new", validated_at=NOW + 1))
+        assert journal.counters.disk_errors > 0
+        assert tier.get(an_entry().object) is not None, "readers are not blocked"
+        blocker.execute("ROLLBACK")
+        assert tier.put(an_entry(b"new", validated_at=NOW + 2))
 
 
 def test_the_directory_being_opened_elsewhere_costs_a_bounded_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

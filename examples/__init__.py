@@ -1,0 +1,1 @@
+"""Examples: a handler to copy, and the demo that drives it."""
