@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["INLINE_LIMIT", "SAMPLE_SIZE", "is_inline", "must_pay", "sample_offsets"]
+__all__ = ["INLINE_LIMIT", "SAMPLE_SIZE", "WHOLE_LIMIT", "is_inline", "must_pay", "sample_offsets"]
 
 INLINE_LIMIT = 64 * 1024  # stored bytes up to this lie in SQLite itself: no file, no descriptor (a get is one statement)
+WHOLE_LIMIT = 4 * 1024 * 1024  # bodies up to this are compressed in one piece, larger ones as they are written: no second copy
 SMALLEST_COMPRESSED = 256  # a zstd frame has about 20 bytes of its own, and a row is 300 bytes anyway
 SAMPLE_SIZE = 16 * 1024
 SAMPLES = 4

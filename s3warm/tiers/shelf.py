@@ -142,18 +142,17 @@ class Shelf:
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
         row_key = rows.digest(self._namespace, entry.object)
-        kind, inline = self._encode(entry.body)
+        kind, stored = self._encode(entry.body)
         checksum = crc32(entry.body) if kind == codec.RAW else 0
         times = entry.validated_at, entry.expires_at
         row = rows.Row(self._namespace, entry.object, entry.info, kind, 0, checksum, None, *times)
-        if inline is not None:
-            return self._commit(row_key, row._replace(stored_size=len(inline)), inline, None)
-        if not self._reserve(row_key, row, len(entry.body)):
+        if stored is not None and placement.is_inline(len(stored)):
+            return self._commit(row_key, row._replace(stored_size=len(stored)), stored, None)
+        if not self._reserve(row_key, row, len(entry.body if stored is None else stored)):
             return False
         staged = self._directory.stage(rows.file_name(row_key, entry.etag))
         try:
-            compressed = kind == codec.ZSTD
-            size = staged.write(codec.compressed_chunks(entry.body, self._level) if compressed else [entry.body])
+            size = staged.write(codec.compressed_chunks(entry.body, self._level) if stored is None else [stored])
             return self._commit(row_key, row._replace(stored_size=size), None, staged)
         finally:
             staged.finish()
@@ -202,15 +201,14 @@ class Shelf:
                 return  # nothing is left but SQLite's own pages
 
     def _encode(self, body: bytes) -> tuple[str, bytes | None]:
-        """The codec, and the stored body if it belongs into the row."""
-        size = len(body)
+        """The codec and the stored body; None for one that is large enough to be compressed piece by piece as it is written."""
         if codec.pays(body, self._level):
-            if size > placement.INLINE_LIMIT * 16:
+            if len(body) > placement.WHOLE_LIMIT:
                 return codec.ZSTD, None
             frame = codec.compress(body, self._level)
             if frame is not None:
-                return codec.ZSTD, frame if placement.is_inline(len(frame)) else None
-        return codec.RAW, body if placement.is_inline(size) else None
+                return codec.ZSTD, frame
+        return codec.RAW, body
 
     def _reserve(self, row_key: bytes, row: Row, size: int) -> bool:
         """Make room before the first byte of a file is written. If there is none, what is held for the key goes too: it is older."""

@@ -1,0 +1,62 @@
+"""What a bench hands back, and how it is shown: aligned tables on the terminal, JSON beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+__all__ = ["OUT", "Report", "Table", "number", "save"]
+
+OUT = Path(__file__).parent / "out"
+
+
+class Table(NamedTuple):
+    """A title, the heads of the columns and the rows; the first column is words, the others are figures."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        lines = [self.heads, *self.rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.heads))]
+        shown = [
+            "  ".join(
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        return "\n".join([self.title, "", shown[0], "-" * max(map(len, shown)), *shown[1:]])
+
+
+class Report(NamedTuple):
+    """The result of one bench."""
+
+    tables: Sequence[Table]
+    figures: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables))
+
+
+def number(value: float) -> str:
+    """Three digits that count.
+
+    Example:
+        >>> number(0.1234), number(3.456), number(45.67), number(12345.6)
+        ('0.12', '3.46', '45.7', '12,346')
+    """
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def save(name: str, environment: Mapping[str, Any], report: Report, directory: Path = OUT) -> None:
+    """Write the figures of one bench, and what they were measured on, to `out/<name>.json`."""
+    directory.mkdir(exist_ok=True)
+    content = json.dumps({"environment": environment, "figures": report.figures}, indent=1)
+    (directory / f"{name}.json").write_text(content + "\n", encoding="utf-8")
