@@ -1,6 +1,6 @@
 """The read-through cache: the only place that knows the order of the tiers.
 
-`Front` is the hit path, `ReadThrough` everything behind it. A call goes memory, then (one thread for all that want the object) memory
+What is fresh in memory is answered by `front.py`; the rest comes here. A call goes memory, then (one thread for all that want the object) memory
 once more, disk, S3. What each answer of S3 leads to is in `_ask` and below it.
 """
 
@@ -18,19 +18,20 @@ from s3warm.errors import (
     S3WarmError,
 )
 from s3warm.explain import explain
+from s3warm.front import Front
 from s3warm.keys import MISSING, locate
 from s3warm.metrics import Event, Stats, notify
 from s3warm.origin.base import NotModified
 from s3warm.rules import freshness
-from s3warm.rules.outage import Outages
-from s3warm.settings import DEFAULT_TTL, seconds
+from s3warm.settings import DEFAULT_TTL
 from s3warm.singleflight import SingleFlight
+from s3warm.values import seconds
+from s3warm.watch import OriginWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import timedelta
-    from typing import Any
 
     from s3warm.explain import Explanation
     from s3warm.keys import Missing, ObjectKey
@@ -38,69 +39,9 @@ if TYPE_CHECKING:
     from s3warm.origin.base import Fetched, Origin
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
-    from s3warm.tiers.base import HotTier, Slot, Tier
+    from s3warm.tiers.base import HotTier, Tier
 
-__all__ = ["Front", "ReadThrough"]
-
-
-class Front:
-    """The hit path, written once: it is `Cache.get`, and bound to the default cache it is `s3warm.get`."""
-
-    _slots: Mapping[str, Mapping[Any, Slot]]
-    _clock: Callable[[], float]
-
-    def get(
-        self,
-        bucket: str,
-        key: str | Missing = MISSING,
-        *,
-        version_id: str | None = None,
-        ttl: float | timedelta | None = None,
-    ) -> bytes:
-        """The body of an object, as it is stored: from memory, from /tmp, or from S3.
-
-        Args:
-            bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.
-            key: key of the object.
-            version_id: one version of it; a pinned version never expires.
-            ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now and
-                never answers with a stale copy.
-
-        Returns:
-            The bytes. As long as the object is fresh in memory it is the same bytes object each time.
-
-        Raises:
-            ObjectNotFoundError: there is no such object (404).
-            AccessDeniedError: S3 denied access (403).
-            OriginUnavailableError: S3 cannot be reached, and no copy may stand in.
-            ObjectTooLargeError: the function has not enough memory left for the body; nothing of it was downloaded.
-            IntegrityError: the body arrived damaged, repeatedly.
-            TypeError: an argument is of the wrong type.
-            ValueError: an argument cannot name an object, or the TTL is negative.
-
-        Example:
-            >>> from s3warm.testing import fake_s3
-            >>> import s3warm
-            >>> with fake_s3({"s3://cfg/flags.json": b'{"dark": true}'}):
-            ...     s3warm.get("cfg", "flags.json")
-            ...     s3warm.get("s3://cfg/flags.json", ttl=60)
-            b'{"dark": true}'
-            b'{"dark": true}'
-        """
-        if ttl is None and version_id is None:
-            try:
-                slot = self._slots[bucket][key]
-            except (KeyError, TypeError):  # TypeError: not hashable, and refused in words below
-                pass
-            else:
-                if slot.validated_at <= self._clock() < slot.deadline:
-                    slot.hits += 1
-                    return slot.body
-        return self._read(bucket, key, version_id, ttl).body
-
-    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
-        """What is not on the hit path."""
-        raise NotImplementedError
+__all__ = ["ReadThrough"]
 
 
 class ReadThrough(Front):
@@ -131,7 +72,7 @@ class ReadThrough(Front):
         self._on_event = on_event
         self._slots = memory.slots
         self._flights: SingleFlight[Entry] = SingleFlight()
-        self._outages = Outages()
+        self._watch = OriginWatch(troubles)
 
     # -- what users call ---------------------------------------------------------------------------------------------------
 
@@ -291,12 +232,12 @@ class ReadThrough(Front):
         """One request to S3, and what its answer leads to. `held` is a body that is not fresh enough, if there is one."""
         asked_at = self._clock()
         stand_in = held if held is not None and bound != 0 and self._may_stand_in(held, asked_at) else None
-        if stand_in is not None and not self._outages.may_ask(where.bucket, asked_at):
+        if stand_in is not None and not self._watch.may_ask(where, asked_at):
             return self._serve_stale(stand_in, "S3 failed a moment ago")
         try:
             answer = self._origin.fetch(where, if_none_match=held.etag if held is not None else None, largest=self._largest())
         except (ObjectNotFoundError, AccessDeniedError) as error:
-            self._answered(where)
+            self._watch.answered(where)
             with flight.storing:
                 for tier in self._tiers:
                     tier.evict(where)
@@ -304,15 +245,14 @@ class ReadThrough(Front):
             self._tell("removed", where, detail=type(error).__name__)
             raise
         except ObjectTooLargeError:
-            self._answered(where)
+            self._watch.answered(where)
             raise
         except (OriginUnavailableError, IntegrityError) as error:
-            self._failed(where, error, asked_at)
+            self._watch.failed(where, error, asked_at)
             if stand_in is None:
                 raise
             return self._serve_stale(stand_in, str(error))
-        self._answered(where)
-        self._troubles.over(f"object {where}", f"{where} can be fetched again", bucket=where.bucket, key=where.key)
+        self._watch.fetched(where)
         if isinstance(answer, NotModified):
             assert held is not None  # only asked conditionally for what is held, and held on to
             return self._confirmed(flight, held, asked_at)
@@ -390,23 +330,6 @@ class ReadThrough(Front):
         with flight.storing:
             if not flight.forgotten:
                 store()
-
-    def _failed(self, where: ObjectKey, error: OriginUnavailableError | IntegrityError, now: float) -> None:
-        """Note that S3 is out of reach, or that it is well and this one object is not."""
-        if isinstance(error, OriginUnavailableError) and error.outage:
-            self._outages.failed(where.bucket, now)
-            self._troubles.report(
-                f"origin {where.bucket}",
-                f"S3 cannot be reached for bucket {where.bucket}; copies stand in where they may ({error})",
-                bucket=where.bucket,
-            )
-        else:
-            self._answered(where)
-            self._troubles.report(f"object {where}", f"{error}", bucket=where.bucket, key=where.key)
-
-    def _answered(self, where: ObjectKey) -> None:
-        if self._outages.over(where.bucket):
-            self._troubles.over(f"origin {where.bucket}", f"S3 answers again for bucket {where.bucket}", bucket=where.bucket)
 
     def _tell(self, name: str, where: ObjectKey, *, size: int = 0, since: float | None = None, detail: str = "") -> None:
         if self._on_event is not None:

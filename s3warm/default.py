@@ -6,8 +6,8 @@ import contextlib
 import threading
 import time
 
-from s3warm.cache import Front
 from s3warm.factory import Cache
+from s3warm.front import Front
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -81,12 +81,23 @@ def _split(uri: str) -> tuple[str, str]:
         raise ValueError(f'{uri!r} is not an object: give a bucket and a key, or one "s3://bucket/key"')
     name = uri[5:]
     if name.startswith("arn:"):
-        # arn:aws:s3:region:account:accesspoint/name/key: the first slash belongs to the bucket's ARN.
-        resource, _, rest = name.partition("/")
-        point, _, key = rest.partition("/")
-        return f"{resource}/{point}", key
+        return _split_arn(name)
     bucket, _, key = name.partition("/")
     return bucket, key
+
+
+def _split_arn(name: str) -> tuple[str, str]:
+    """An access point's ARN and the key. The parts of its resource are set apart by `/` or `:`, the key always by `/`.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html; on Outposts the resource has four parts.
+    """
+    import re
+
+    point = r"(?:outpost[/:][^/:]+[/:])?accesspoint[/:][^/:]+"
+    found = re.fullmatch(rf"(arn:[^:/]*:s3[^:/]*:[^:/]*:[^:/]*:{point})(?:/(.*))?", name, re.DOTALL)
+    if found is None:
+        raise ValueError(f"'s3://{name}' is not an object: after an ARN of an access point comes a slash and the key")
+    return found[1], found[2] or ""
 
 
 def _check_bucket(bucket: str) -> None:

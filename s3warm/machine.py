@@ -41,7 +41,7 @@ def concurrency(environ: Mapping[str, str]) -> int:
 def memory_limit(environ: Mapping[str, str], root: str = "/") -> MemoryLimit:
     """The memory that this environment may use: Lambda's variable, else the cgroup's limit, else the machine's memory."""
     megabytes = _number(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"))
-    if megabytes:
+    if megabytes and megabytes > 0:
         return MemoryLimit(megabytes * MIB, f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={megabytes} MB")
     machine = _machine_memory()
     found = MemoryLimit(machine, f"the machine's {machine // MIB} MiB")

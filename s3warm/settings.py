@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
+from s3warm import values
 from s3warm.errors import ConfigurationError
 from s3warm.record import NamedTuple
-from s3warm.rules.budget import Share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,21 +12,11 @@ if TYPE_CHECKING:
     from typing import Any, Unpack
 
     from s3warm.options import Options
+    from s3warm.rules.budget import Share
 
-__all__ = ["DEFAULT_TTL", "SWITCHES", "TABLE", "Settings", "resolve", "seconds", "switch"]
+__all__ = ["DEFAULT_TTL", "SWITCHES", "TABLE", "Settings", "resolve", "switch"]
 
 DEFAULT_TTL = 300.0  # seconds
-
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-}
 
 
 class Setting(NamedTuple):
@@ -41,175 +29,76 @@ class Setting(NamedTuple):
     meaning: str
 
 
-class Unacceptable(ValueError):
-    """A value that a setting does not accept; `Settings` turns it into a `ConfigurationError`."""
-
-
-def seconds(value: Any) -> float:
-    """A duration in seconds from a number or a `timedelta`; strings only for the environment's sake.
-
-    Raises:
-        TypeError: not a duration at all.
-        ValueError: negative, or not a number.
-    """
-    if isinstance(value, bool):
-        raise TypeError(f"a duration is seconds or a timedelta, not {value!r}")
-    if isinstance(value, (int, float)):
-        number = float(value)
-    elif hasattr(value, "total_seconds"):
-        number = float(value.total_seconds())
-    else:
-        raise TypeError(f"a duration is seconds or a timedelta, not {type(value).__name__}: {value!r}")
-    if not number >= 0:
-        raise ValueError(f"a duration cannot be negative or not a number: {value!r}")
-    return number
-
-
-def _seconds(value: Any) -> float:
-    return seconds(float(value) if isinstance(value, str) else value)
-
-
-def _seconds_or_none(value: Any) -> float | None:
-    return None if value is None or value == "" else _seconds(value)
-
-
-def _fraction(value: Any) -> float:
-    number = _seconds(value)
-    if number >= 1:
-        raise Unacceptable
-    return number
-
-
-def _budget(value: Any) -> int | Share | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, Share):
-        if not 0 <= value.fraction <= 1:
-            raise Unacceptable
-        return value if value.fraction else 0
-    if isinstance(value, bool):
-        raise Unacceptable
-    if isinstance(value, int):
-        number: float = value
-    elif isinstance(value, str):
-        text = value.strip().lower()
-        if text.endswith("%"):
-            percent = float(text[:-1])
-            if not 0 <= percent <= 100:
-                raise Unacceptable
-            return Share(percent / 100) if percent else 0
-        digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
-        number = float(digits) * _UNITS[text[len(digits) :].strip()]
-    else:
-        raise Unacceptable
-    if not 0 <= number < 2**63:
-        raise Unacceptable
-    return int(number)
-
-
-def _directory(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    path = os.fspath(value)
-    if not isinstance(path, str) or "\0" in path:
-        raise Unacceptable
-    return os.path.abspath(path)
-
-
-def _level(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise Unacceptable
-    level = int(value)
-    if not 0 <= level <= 22:
-        raise Unacceptable
-    return level
-
-
-def _name(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str) or len(value) > 200:
-        raise Unacceptable
-    value.encode()
-    return value
-
-
-def _mode(value: Any) -> str:
-    if value not in ("respect", "trust", "ignore"):
-        raise Unacceptable
-    return str(value)
-
-
 _SIZE = 'bytes, a size like "64MiB" or a share like "25%"'
 
 TABLE: tuple[Setting, ...] = (
     Setting(
         "ttl",
         None,
-        _seconds_or_none,
+        values.seconds_or_none,
         "seconds or a timedelta, 0 or more, or None",
         "for how long an object is fresh; None: 300 s. An object's shorter `max-age` wins",
     ),
     Setting(
         "ttl_jitter",
         0.1,
-        _fraction,
+        values.fraction,
         "a number from 0 up to, but not including, 1",
         "the share of the TTL by which it is shortened at random",
     ),
     Setting(
         "stale_if_error",
         3600.0,
-        _seconds,
+        values.from_number_or_text,
         "seconds or a timedelta, 0 or more",
         "for how long after expiry a copy may stand in while S3 is out of reach",
     ),
     Setting(
         "memory_budget",
         None,
-        _budget,
+        values.budget,
         _SIZE + ", 0 to turn the tier off, or None",
         "bytes kept in memory; None: chosen, see the formula",
     ),
     Setting(
         "disk_budget",
         None,
-        _budget,
+        values.budget,
         _SIZE + ", 0 to turn the tier off, or None",
         "bytes kept in the directory; None: 80 % of what is free and what it holds already",
     ),
     Setting(
         "directory",
         None,
-        _directory,
+        values.directory,
         "a path, or None",
         "where the disk tier lies; None: `/tmp/s3warm` in Lambda, elsewhere a temporary one, removed at exit",
     ),
     Setting(
         "max_memory_object",
         None,
-        _budget,
+        values.budget,
         _SIZE + " of the memory budget, or None",
         "the largest body kept in memory; None: half of the memory budget",
     ),
     Setting(
         "compression_level",
         1,
-        _level,
+        values.compression_level,
         "a whole number from 0 (store as it is) to 22",
         "zstd level of bodies on disk that compress",
     ),
     Setting(
         "namespace",
         None,
-        _name,
+        values.name,
         "a string of at most 200 characters, or None",
         "keeps caches on one directory apart; None: derived from endpoint, region and kind of credentials",
     ),
     Setting(
         "cache_control",
         "respect",
-        _mode,
+        values.cache_control,
         '"respect", "trust" or "ignore"',
         "whether an object's `Cache-Control` may shorten (respect), also lengthen (trust) or not touch its TTL",
     ),
@@ -255,11 +144,14 @@ class Settings:
 
     def replace(self, **options: Unpack[Options]) -> Settings:
         """The same settings with some of them changed."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in _BY_NAME}
-        return Settings(**{**values, **options})
+        changed: dict[str, Any] = {name: getattr(self, name) for name in _BY_NAME} | dict(options)
+        return Settings(**changed)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"settings are immutable; use settings.replace({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("settings are immutable")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and all(getattr(self, name) == getattr(other, name) for name in _BY_NAME)
@@ -289,7 +181,7 @@ def resolve(settings: Settings | None, options: Options, environ: Mapping[str, s
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that `S3WARM_<NAME>` variables give; an unknown one is warned about, with the nearest name."""
-    values: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for variable in sorted(environ):
         if not variable.startswith("S3WARM_") or variable in SWITCHES:
             continue
@@ -297,8 +189,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         if setting is None:
             _warn_unknown(variable)
         elif environ[variable] != "":
-            values[setting.name] = _checked(setting, environ[variable], variable)
-    return Settings(**values)
+            given[setting.name] = _checked(setting, environ[variable], variable)
+    return Settings(**given)
 
 
 def switch(name: str, environ: Mapping[str, str]) -> bool:

@@ -122,6 +122,9 @@ def _copy(error: Exception) -> Exception:
     """The error for one more thread: raising one instance in many would tangle their tracebacks."""
     from copy import copy
 
-    twin = copy(error)
+    try:
+        twin = copy(error)
+    except Exception:  # noqa: BLE001  # an exception of the user's that cannot be made anew is raised as it is
+        return error
     twin.__cause__ = error.__cause__
     return twin

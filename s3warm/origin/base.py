@@ -25,9 +25,11 @@ if TYPE_CHECKING:
             Raises:
                 TransportError: the body broke off.
             """
+            ...
 
         def close(self) -> None:
             """Give the connection back, or drop it if the body was not read to its end."""
+            ...
 
     class Requests(Protocol):
         """Supplier of requests: boto3, or anything else that can send a GET."""
@@ -41,12 +43,15 @@ if TYPE_CHECKING:
                 TransportError: there was no answer.
                 ValueError: the request cannot be sent as it is.
             """
+            ...
 
         def refresh_credentials(self) -> bool:
             """Get credentials anew; False where that is not this supplier's business."""
+            ...
 
         def close(self) -> None:
             """Drop connections."""
+            ...
 
     class Origin(Protocol):
         """Where objects come from."""
@@ -66,9 +71,11 @@ if TYPE_CHECKING:
                 IntegrityError: what arrived is not what S3 described, more than once.
                 OriginUnavailableError: anything else.
             """
+            ...
 
         def close(self) -> None:
             """Drop connections."""
+            ...
 
 
 __all__ = ["Fetched", "NotModified", "Request", "TransportError"]

@@ -127,7 +127,7 @@ class BotoResponse:
         from urllib3.exceptions import HTTPError
 
         try:
-            return int(self._body.readinto(buffer))
+            return 0 if self._body is None else int(self._body.readinto(buffer))
         except (failed.BotoCoreError, failed.FlexibleChecksumError, HTTPError, OSError) as error:
             raise TransportError(f"the body broke off ({error!r})") from error
 

@@ -23,7 +23,7 @@ __all__ = ["ConditionalFetch"]
 
 ATTEMPTS = 3
 ATTEMPTS_WITH_COPY = 2  # a stale copy at hand can be served instead: one repeat mends a connection that died while frozen
-BACKOFF = 0.05  # seconds, doubled at each attempt, with full jitter
+BACKOFF = 0.1  # seconds before the second attempt, doubled for each further one, with full jitter
 MIB = 2**20
 _CHUNK = 256 * 1024  # urllib3's readinto reads into a buffer of its own first, as large as the one it is given
 
@@ -56,7 +56,7 @@ class ConditionalFetch:
             if attempt >= attempts or not ours_to_repeat:
                 raise failure.error from cause
             if not if_none_match:  # with a copy at hand nobody should wait: the repeat is for a connection that died
-                self._sleep(random() * BACKOFF * 2**attempt)
+                self._sleep(random() * BACKOFF * 2 ** (attempt - 1))
             attempt += 1
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class ConditionalFetch:
     def _receive(self, key: ObjectKey, response: Response, largest: int) -> Fetched:
         headers = response.headers
         declared = headers.get("content-length")
-        size = int(declared) if declared and declared.isdigit() else None
+        size = int(declared) if declared and declared.isascii() and declared.isdigit() else None
         if size is not None and size > largest:
             raise ObjectTooLargeError(_too_large(key, size, largest), bucket=key.bucket, key=key.key)
         try:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
         def pop(self) -> Candidate | None:
             """Take the entry with the lowest priority out of the order; None when there is none."""
+            ...
 
         def file(self, candidate: Candidate, rank: Rank) -> None:
             """Put an entry (back) into the order, its hits counted from now on."""
+            ...
 
 
 __all__ = ["OVERHEAD", "Candidate", "Cost", "Rank", "Verdict", "make_room", "newcomer"]

@@ -47,7 +47,7 @@ def parse_cache_control(header: str | None) -> CacheControl:
     if not header:
         return CacheControl()
     names: dict[str, str] = {}
-    for directive in header.lower().split(","):
+    for directive in _directives(header.lower()):
         name, _, value = directive.partition("=")
         # The first of two equal directives counts (section 4.2.1: "either use the first occurrence").
         names.setdefault(name.strip(), value.strip().strip('"'))
@@ -55,8 +55,8 @@ def parse_cache_control(header: str | None) -> CacheControl:
     max_age = None
     if age is not None:
         # More than 2^31 seconds are to be taken as 2^31 (section 1.2.2); int() of endless digits would raise.
-        valid = age.isascii() and age.isdigit()
-        max_age = float(min(int(age), 2**31)) if valid and len(age) < 12 else float(2**31 if valid else 0)
+        digits = age.lstrip("0") if age.isascii() and age.isdigit() else "0"
+        max_age = float(min(int(digits or "0"), 2**31)) if len(digits) < 12 else float(2**31)
     return CacheControl(
         max_age=max_age,
         no_cache="no-cache" in names,
@@ -64,6 +64,18 @@ def parse_cache_control(header: str | None) -> CacheControl:
         must_revalidate="must-revalidate" in names,
         mocked=MOCKED in names,
     )
+
+
+def _directives(header: str) -> list[str]:
+    """The header cut at its commas, but not at those inside quoted strings (RFC 9110, section 5.6.4)."""
+    cut, start, quoted = [], 0, False
+    for position, character in enumerate(header):
+        if character == '"' and header[position - 1 : position] != "\\":
+            quoted = not quoted
+        elif character == "," and not quoted:
+            cut.append(header[start:position])
+            start = position + 1
+    return [*cut, header[start:]]
 
 
 def lifetime(default_ttl: float, control: CacheControl, mode: str) -> float:

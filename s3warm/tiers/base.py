@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
         def get(self, key: ObjectKey) -> Entry | None:
             """What is held for the key, fresh or not, whole and verified; None if nothing is."""
+            ...
 
         def put(self, entry: Entry) -> bool:
             """Keep the entry; False if it was not admitted.
@@ -30,27 +31,35 @@ if TYPE_CHECKING:
             Afterwards the tier MUST hold this entry for its key, or nothing, unless it holds one that was validated later
             (rule: put and refresh never replace a later validation by an earlier one).
             """
+            ...
 
         def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
             """S3 has confirmed the body with this ETag: move its times. False if another body, or a later validation, is held."""
+            ...
 
         def expire(self, key: ObjectKey) -> None:
             """Count what is held as stale from now on, but keep its body: a conditional request may confirm it."""
+            ...
 
         def evict(self, key: ObjectKey) -> None:
             """Forget the key. MUST NOT return before no later `get` can find it."""
+            ...
 
         def clear(self) -> None:
             """Forget everything."""
+            ...
 
         def usage(self) -> Usage:
             """What is held and what may be."""
+            ...
 
         def describe(self, key: ObjectKey) -> Held | None:
             """How the key is held, for `explain`."""
+            ...
 
         def close(self) -> None:
             """Give back what the tier holds of the system; a persistent tier keeps its entries."""
+            ...
 
     class Slot(Protocol):
         """What the hit path reads of an entry in memory."""
@@ -66,12 +75,15 @@ if TYPE_CHECKING:
         @property
         def slots(self) -> Mapping[str, Mapping[Any, Slot]]:
             """All slots; one object for the life of the tier."""
+            ...
 
         def hit(self, key: ObjectKey) -> None:
             """Count a hit that did not come by the hit path."""
+            ...
 
         def hits(self) -> int:
             """Hits so far, however they came."""
+            ...
 
     Evicted = Callable[[ObjectKey, int], None]
 

@@ -12,7 +12,7 @@ import stat
 from itertools import count
 
 from s3warm.tiers.locks import RangeLock
-from s3warm.tiers.row import Seal
+from s3warm.tiers.row import Seal, key_of_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,15 +101,16 @@ class Directory:
         """
         dead = 0
         for entry in sorted(os.listdir(self.staging)):
-            if not entry.endswith(_MARKER):
+            stem = entry.removesuffix(_MARKER)
+            if stem == entry or key_of_name(stem) is None:
                 continue
             path = os.path.join(self.staging, entry)
             try:
-                with RangeLock(path, 0) as lock:
+                with RangeLock(path, 0, flags=0) as lock:
                     if not lock.acquire(timeout=0):
                         continue  # its writer lives
                     dead += 1
-                    self._sweep_one(entry.removesuffix(_MARKER), is_current)
+                    self._sweep_one(stem, is_current)
                     os.unlink(path)
             except FileNotFoundError:
                 continue  # its writer has just finished
@@ -118,13 +119,9 @@ class Directory:
     def _sweep_one(self, stem: str, is_current: Callable[[str], bool]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.staging, stem + _STAGED))
-        row_key = stem.split("-", maxsplit=1)[0]
-        for name in self._versions(row_key):
-            if not is_current(name):
+        for name in os.listdir(self.bodies):
+            if key_of_name(name) == key_of_name(stem) and not is_current(name):
                 self.remove(name)
-
-    def _versions(self, row_key: str) -> Iterable[str]:
-        return [name for name in os.listdir(self.bodies) if name.startswith(row_key)]
 
 
 class Staged:

@@ -156,7 +156,8 @@ class DiskTier:
         shelf = self._shelf or self._opened()
         if shelf is None:
             return otherwise
-        from s3warm.tiers.store import StoreError, is_malformed
+        from s3warm.tiers.database import is_malformed
+        from s3warm.tiers.store import StoreError
 
         kind, where = f"disk_{doing}", self.path
         try:
@@ -232,7 +233,7 @@ class DiskTier:
 
     def _discard(self) -> None:
         """The database is malformed: the next use makes it anew."""
-        from s3warm.tiers.store import database_files
+        from s3warm.tiers.database import database_files
 
         with self._lock:
             self._let_go()

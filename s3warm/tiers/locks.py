@@ -31,8 +31,12 @@ class RangeLock:
         (True, False)
     """
 
-    def __init__(self, path: str, offset: int, *, sleep: Callable[[float], object] = time.sleep) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    _descriptor = -1
+
+    def __init__(
+        self, path: str, offset: int, *, flags: int = os.O_CREAT, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
         self._offset = offset
         self._sleep = sleep
 

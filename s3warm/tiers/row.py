@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
+from math import isfinite, isnan
 
 from s3warm.codec import RAW, ZSTD
 from s3warm.entry import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 
-__all__ = ["FORMAT", "BadRow", "Row", "Seal", "digest", "file_name", "pack", "readable", "unpack"]
+__all__ = ["FORMAT", "BadRow", "Row", "Seal", "digest", "file_name", "key_of_name", "pack", "readable", "unpack"]
 
 FORMAT = 1  # of rows and file names; a directory of another format is made anew
 
@@ -51,6 +52,14 @@ class Row(NamedTuple):
 def digest(namespace: str, key: ObjectKey) -> bytes:
     """Key of a row: 16 bytes whatever the length of the object's key. `repr` keeps the four parts apart."""
     return blake2b(repr((namespace, *key)).encode(), digest_size=16).digest()
+
+
+def key_of_name(name: str) -> bytes | None:
+    """The key of the row that a file belongs to, from its name; None for a name that is not ours."""
+    try:
+        return bytes.fromhex(name[:32]) if len(name) > 32 and name[32] == "-" else None
+    except ValueError:
+        return None
 
 
 def file_name(row_key: bytes, etag: str) -> str:
@@ -93,26 +102,27 @@ def unpack(text: object) -> Row:
 
 
 def _is_sane(row: Row) -> bool:
-    info, user = row.info, row.info.user
+    info = row.info
+    user = {} if info.user is None else info.user
     numbers = (info.size, row.stored_size, row.checksum, *(row.seal or ()))
-    texts = (
-        row.namespace,
-        row.object.bucket,
-        row.object.key,
-        info.etag,
-        info.verified_by,
-        *(user or {}),
-        *(user or {}).values(),
-    )
+    texts = (row.namespace, row.object.bucket, row.object.key, info.etag, info.verified_by, *user, *user.values())
     texts_or_none = (row.object.version_id, info.version_id, info.content_type, info.content_encoding, info.cache_control)
     return (
-        row.codec in (RAW, ZSTD)
+        type(user) is dict
+        and row.codec in (RAW, ZSTD)
         and all(type(number) is int and number >= 0 for number in numbers)
-        and all(type(time) is float for time in (row.validated_at, row.expires_at))
-        and type(info.last_modified) in (float, int, type(None))
-        and all(type(text) is str for text in texts)
+        and type(row.validated_at) is type(row.expires_at) is float
+        and isfinite(row.validated_at)
+        and not isnan(row.expires_at)
+        and (info.last_modified is None or (type(info.last_modified) in (float, int) and isfinite(info.last_modified)))
+        and all(type(text) is str and _encodes(text) for text in texts)
         and all(text is None or type(text) is str for text in texts_or_none)
     )
+
+
+def _encodes(text: str) -> bool:
+    """JSON can carry half of a surrogate pair, which is no text; that raises UnicodeEncodeError, a ValueError."""
+    return text.isascii() or text.encode() is not None
 
 
 def readable(text: object) -> Row | None:

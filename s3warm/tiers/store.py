@@ -21,18 +21,17 @@ import diskcache
 
 from s3warm.record import NamedTuple
 from s3warm.rules.eviction import Candidate, Rank
+from s3warm.tiers import database
 from s3warm.tiers import row as rows
+from s3warm.tiers.database import DATABASE, USER_VERSION, discard_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["DATABASE", "LOG_SIZE", "Store", "StoreError", "Unreadable", "database_files", "is_malformed"]
+__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable"]
 
-DATABASE = "cache.db"  # diskcache's own name for it
-USER_VERSION = 0x5357_0001  # "SW", format 1
-BUSY_TIMEOUT = 2.0  # seconds that a statement waits for another process's transaction
 MODE_RAW = 1
 
 StoreError = (sqlite3.Error, diskcache.Timeout, OSError)
@@ -113,9 +112,9 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._writing = threading.RLock()
         self._writing_thread = 0
         self._floor = 0.0
-        _discard_foreign(directory)
+        discard_foreign(directory, _KNOWN_SETTINGS)
         with self._as_writer():
-            super().__init__(directory, timeout=BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
+            super().__init__(directory, timeout=database.BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
             self._create_order()
 
     # -- connections ------------------------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         # Made here so that it, and the files beside it, which inherit its mode, are nobody else's to read.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=database.BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
         connection.execute("PRAGMA mmap_size = 0")
@@ -248,9 +247,9 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def names(self, file_name: str) -> bool:
         """Whether a row names the published file."""
-        row_key = bytes.fromhex(file_name.split("-", maxsplit=1)[0])
-        row = rows.readable(self.text(row_key))
-        return row is not None and rows.file_name(row_key, row.info.etag) == file_name
+        row_key = rows.key_of_name(file_name)
+        row = None if row_key is None else rows.readable(self.text(row_key))
+        return row is not None and row_key is not None and rows.file_name(row_key, row.info.etag) == file_name
 
     def fold(self) -> None:
         """Fold the log into the database, so that what was freed becomes free on the disk; outside `writing`."""
@@ -294,44 +293,3 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
 _NOTHING = b"no such row"
 _left_to_parents: list[sqlite3.Connection] = []
-
-
-def database_files(directory: str) -> list[str]:
-    """The paths of the database and of the files that SQLite keeps beside it."""
-    return [os.path.join(directory, DATABASE + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
-
-
-def is_malformed(error: BaseException) -> bool:
-    """Whether an error says that the database itself is damaged, rather than busy, full or out of reach."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-
-
-def _discard_foreign(directory: str) -> None:
-    """Remove a database that is a link, of another format, or holds settings that this version does not write."""
-    paths = database_files(directory)
-    links = [path for path in paths if os.path.islink(path)]
-    for path in links:
-        os.unlink(path)
-    if links or not _is_ours(paths[0]):
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-
-def _is_ours(path: str) -> bool:
-    if not os.path.exists(path) or os.path.getsize(path) == 0:
-        return True
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
-    try:
-        connection.execute("PRAGMA trusted_schema = 0")
-        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-        names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
-        return bool(version == USER_VERSION and names <= _KNOWN_SETTINGS)
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise
-        return False
-    except sqlite3.DatabaseError:
-        return False
-    finally:
-        connection.close()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from s3warm import ObjectNotFoundError, OriginUnavailableError
+from s3warm.keys import locate
 from s3warm.testing import FakeCache, FakeS3
 from tests.support.entries import noise, text
 
@@ -19,17 +20,31 @@ if TYPE_CHECKING:
     from s3warm.origin.base import Request
 
 KEYS = [f"k{number}" for number in range(3)]
+
+
+class Body(bytes):
+    """A body that prints as its size: Hypothesis keeps what each step would print."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes, {hash(bytes(self)) % 1000}>"
+
+
 BODIES = [
-    b"",
-    b"a",
-    b"b",
-    noise(900, 1),
-    noise(900, 2),
-    text(30_000),
-    noise(30_000, 3),
-    noise(70_000, 4),
-    text(200_000),
-    noise(200_000, 5),
+    Body(body)
+    for body in (
+        b"",
+        b"a",
+        b"b",
+        noise(900, 1),
+        noise(900, 2),
+        text(30_000),
+        noise(30_000, 3),
+        noise(70_000, 4),
+        text(200_000),
+        noise(200_000, 5),
+    )
 ]
 TTL = 60.0
 STALE = 300.0
@@ -137,7 +152,7 @@ class CacheMachine(RuleBasedStateMachine):
             # A copy may have stood in.
             recent += [seen for time, seen in self.sightings[key] if self.s3.now < time + TTL + STALE]
         else:
-            still_left_alone = not self.cache._outages.may_ask("b", self.s3.now)
+            still_left_alone = not self.cache._watch.may_ask(locate("b", key), self.s3.now)
             if still_left_alone:
                 recent += [seen for time, seen in self.sightings[key] if self.s3.now < time + TTL + STALE]
             assert still_left_alone or key not in self.must_ask, "after invalidate S3 is asked"
@@ -171,11 +186,9 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(key=keys, tier=st.sampled_from(["memory", "disk"]))
     def evict(self, key: str, tier: str) -> None:
-        from s3warm import keys as key_module
-
         held = self.cache._memory if tier == "memory" else self.cache._disk
         assert held is not None
-        held.evict(key_module.locate("b", key))
+        held.evict(locate("b", key))
 
     @rule()
     def restart(self) -> None:

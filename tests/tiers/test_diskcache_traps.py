@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from s3warm.tiers import database as database_module
 from s3warm.tiers import row as rows
-from s3warm.tiers import store as store_module
-from s3warm.tiers.store import DATABASE
+from s3warm.tiers.database import DATABASE
 from tests.support.entries import NOW, an_entry, noise, text
 from tests.support.tiers import Journal, disk_tier
 
@@ -460,7 +460,7 @@ def test_namespaces_on_one_directory_see_nothing_of_each_other(tmp_path: Path) -
 
 
 def test_a_locked_database_costs_a_bounded_wait_and_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
     directory, journal = tmp_path / "cache", Journal()
     tier = disk_tier(directory, journal=journal)
     tier.put(an_entry(b"held"))

@@ -1,0 +1,77 @@
+"""The hit path: everything that a fresh object in memory costs its caller."""
+
+from __future__ import annotations
+
+from s3warm.keys import MISSING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+    from typing import Any
+
+    from s3warm.entry import Entry
+    from s3warm.keys import Missing
+    from s3warm.tiers.base import Slot
+
+__all__ = ["Front"]
+
+
+class Front:
+    """The hit path, written once: it is `Cache.get`, and bound to the default cache it is `s3warm.get`."""
+
+    _slots: Mapping[str, Mapping[Any, Slot]]
+    _clock: Callable[[], float]
+
+    def get(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> bytes:
+        """The body of an object, as it is stored: from memory, from /tmp, or from S3.
+
+        Args:
+            bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.
+            key: key of the object.
+            version_id: one version of it; a pinned version never expires.
+            ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now and
+                never answers with a stale copy.
+
+        Returns:
+            The bytes. As long as the object is fresh in memory it is the same bytes object each time.
+
+        Raises:
+            ObjectNotFoundError: there is no such object (404).
+            AccessDeniedError: S3 denied access (403).
+            OriginUnavailableError: S3 cannot be reached, and no copy may stand in.
+            ObjectTooLargeError: the function has not enough memory left for the body; nothing of it was downloaded.
+            IntegrityError: the body arrived damaged, repeatedly.
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name an object, or the TTL is negative.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b'{"dark": true}'}):
+            ...     s3warm.get("cfg", "flags.json")
+            ...     s3warm.get("s3://cfg/flags.json", ttl=60)
+            b'{"dark": true}'
+            b'{"dark": true}'
+        """
+        if ttl is None and version_id is None:
+            try:
+                slot = self._slots[bucket][key]
+            except (KeyError, TypeError):  # TypeError: not hashable, and refused in words below
+                pass
+            else:
+                if slot.validated_at <= self._clock() < slot.deadline:
+                    slot.hits += 1
+                    return slot.body
+        return self._read(bucket, key, version_id, ttl).body
+
+    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
+        """What is not on the hit path."""
+        raise NotImplementedError

@@ -1,0 +1,54 @@
+"""The database file: is it ours, is it sound, and away with it if not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+
+__all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "is_malformed"]
+
+DATABASE = "cache.db"  # diskcache's own name for it
+USER_VERSION = 0x5357_0001  # "SW", format 1
+BUSY_TIMEOUT = 2.0  # seconds that a statement waits for another process's transaction
+
+
+def database_files(directory: str) -> list[str]:
+    """The paths of the database and of the files that SQLite keeps beside it."""
+    return [os.path.join(directory, DATABASE + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+
+
+def is_malformed(error: BaseException) -> bool:
+    """Whether an error says that the database itself is damaged, rather than busy, full or out of reach."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def discard_foreign(directory: str, known: frozenset[str]) -> None:
+    """Remove a database that is a link, of another format, or holds settings that this version does not write."""
+    paths = database_files(directory)
+    links = [path for path in paths if os.path.islink(path)]
+    for path in links:
+        os.unlink(path)
+    if links or not _is_ours(paths[0], known):
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _is_ours(path: str, known: frozenset[str]) -> bool:
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
+        return True
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+    try:
+        connection.execute("PRAGMA trusted_schema = 0")
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
+        return bool(version == USER_VERSION and names <= known)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise
+        return False
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,115 @@
+"""One entry in memory, and the bytes that it really costs to keep it."""
+
+from __future__ import annotations
+
+import sys
+
+from s3warm.entry import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.entry import Metadata
+    from s3warm.keys import ObjectKey
+
+__all__ = ["Slot", "footprint", "slot_key"]
+
+
+class Slot:
+    """One entry in memory. `deadline` is until when the hit path may answer from it without another look."""
+
+    __slots__ = (
+        "body",
+        "cost",
+        "deadline",
+        "expires_at",
+        "filed_hits",
+        "frequency",
+        "hits",
+        "info",
+        "live",
+        "object",
+        "priority",
+        "validated_at",
+        "weight",
+    )
+
+    body: bytes
+    validated_at: float
+    deadline: float
+    hits: int
+    expires_at: float
+    object: ObjectKey
+    info: Metadata
+    cost: int
+    priority: float
+    frequency: float
+    weight: float
+    filed_hits: int
+    live: bool
+
+    def __init__(self, entry: Entry) -> None:
+        self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
+        self.deadline = self.expires_at
+        self.hits = self.filed_hits = 0
+        self.live = True
+
+    def entry(self) -> Entry:
+        """The slot's content as an immutable entry."""
+        return Entry(self.object, self.info, self.validated_at, self.expires_at, self.body)
+
+    def __lt__(self, other: Slot) -> bool:
+        # Only reached by two slots of one priority in the heap; either may go first.
+        return id(self) < id(other)
+
+
+class _Versioned:
+    """The key of one version in the inner dict. Not a tuple: a caller's tuple must not find it."""
+
+    __slots__ = ("pair",)
+
+    def __init__(self, key: str, version_id: str) -> None:
+        self.pair = key, version_id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Versioned) and self.pair == other.pair
+
+    def __hash__(self) -> int:
+        return hash(self.pair)
+
+
+def slot_key(key: ObjectKey) -> object:
+    """The key of the inner dict: the plain string for the common case, so that the hit path builds nothing."""
+    return key.key if key.version_id is None else _Versioned(key.key, key.version_id)
+
+
+def footprint(slot: Slot) -> int:
+    """Bytes that keeping this slot costs, measured on its parts: the body, the names, and all bookkeeping but the shared tables.
+
+    Constants that are shared by many entries (bucket, content type) are left out; what the allocator adds is in `_rounded`.
+    """
+    info = slot.info
+    strings = (slot.object.key, slot.object.version_id, info.etag, info.version_id, info.cache_control, info.content_encoding)
+    total = _FIXED + _rounded(sys.getsizeof(slot.body)) + sum(_rounded(sys.getsizeof(text)) for text in strings if text)
+    if info.user:
+        total += sys.getsizeof(info.user)
+        total += sum(_rounded(sys.getsizeof(text)) for pair in info.user.items() for text in pair)
+    return total
+
+
+def _rounded(size: int) -> int:
+    # pymalloc hands out multiples of 16 up to 512 bytes; above, malloc adds 8 and rounds to 16 and, from 128 KiB, to pages.
+    return (size + 15) & ~15 if size <= 512 else (size + 23) & ~15 if size < 131072 else (size + 4111) & ~4095
+
+
+def _fixed() -> int:
+    """Bookkeeping of any slot: the slot, its key, its metadata, its numbers, its place in the heap."""
+    from s3warm.entry import Metadata
+    from s3warm.keys import ObjectKey
+
+    key, info = ObjectKey("b", "k"), Metadata("", 0)
+    slot = Slot(Entry(key, info, 0.0, 0.0, b""))
+    numbers = 6 * sys.getsizeof(0.5) + 2 * sys.getsizeof(2**31)  # times, ranks, last_modified; size and cost
+    return sum(_rounded(sys.getsizeof(part)) for part in (key, info, slot, (0.5, slot))) + numbers
+
+
+_FIXED = _fixed()

@@ -1,0 +1,146 @@
+"""Parsers of what users give for a setting or an argument: durations, sizes, names."""
+
+from __future__ import annotations
+
+import os
+
+from s3warm.rules.budget import Share
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "budget",
+    "cache_control",
+    "compression_level",
+    "directory",
+    "fraction",
+    "from_number_or_text",
+    "name",
+    "seconds",
+    "seconds_or_none",
+]
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+
+
+class Unacceptable(ValueError):
+    """A value that a setting does not accept; `Settings` turns it into a `ConfigurationError`."""
+
+
+def seconds(value: Any) -> float:
+    """A duration in seconds from a number or a `timedelta`; strings only for the environment's sake.
+
+    Raises:
+        TypeError: not a duration at all.
+        ValueError: negative, or not a number.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"a duration is seconds or a timedelta, not {value!r}")
+    if isinstance(value, (int, float)):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ValueError("a duration of more seconds than a float can hold") from None
+    elif hasattr(value, "total_seconds"):
+        number = float(value.total_seconds())
+    else:
+        raise TypeError(f"a duration is seconds or a timedelta, not {type(value).__name__}: {value!r}")
+    if not number >= 0:
+        raise ValueError(f"a duration cannot be negative or not a number: {value!r}")
+    return number
+
+
+def from_number_or_text(value: Any) -> float:
+    """`seconds`, also from the text of an environment variable."""
+    return seconds(float(value) if isinstance(value, str) else value)
+
+
+def seconds_or_none(value: Any) -> float | None:
+    """A duration in seconds, or None."""
+    return None if value is None or value == "" else from_number_or_text(value)
+
+
+def fraction(value: Any) -> float:
+    """A number from 0 up to, but not including, 1."""
+    if not isinstance(value, (int, float, str)):
+        raise Unacceptable
+    number = from_number_or_text(value)
+    if number >= 1:
+        raise Unacceptable
+    return number
+
+
+def budget(value: Any) -> int | Share | None:
+    """A number of bytes from a number or a text such as "64MiB"; a share from a text such as "25%"; or None."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, Share):
+        if not 0 <= value.fraction <= 1:
+            raise Unacceptable
+        return value if value.fraction else 0
+    if isinstance(value, bool):
+        raise Unacceptable
+    if isinstance(value, int):
+        number: float = value
+    elif isinstance(value, str):
+        text = value.strip().lower()
+        if text.endswith("%"):
+            percent = float(text[:-1])
+            if not 0 <= percent <= 100:
+                raise Unacceptable
+            return Share(percent / 100) if percent else 0
+        digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+        number = float(digits) * _UNITS[text[len(digits) :].strip()]
+    else:
+        raise Unacceptable
+    if not 0 <= number < 2**63:
+        raise Unacceptable
+    return int(number)
+
+
+def directory(value: Any) -> str | None:
+    """An absolute path, or None."""
+    if value is None or value == "":
+        return None
+    path = os.fspath(value)
+    if not isinstance(path, str) or "\0" in path:
+        raise Unacceptable
+    return os.path.abspath(path)
+
+
+def compression_level(value: Any) -> int:
+    """A zstd level, or 0."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise Unacceptable
+    level = int(value)
+    if not 0 <= level <= 22:
+        raise Unacceptable
+    return level
+
+
+def name(value: Any) -> str | None:
+    """A short text, or None."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > 200:
+        raise Unacceptable
+    value.encode()
+    return value
+
+
+def cache_control(value: Any) -> str:
+    """One of the three modes."""
+    if value not in ("respect", "trust", "ignore"):
+        raise Unacceptable
+    return str(value)

@@ -1,0 +1,155 @@
+"""What a cold start loads, and that the face is what it says."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import s3warm
+from s3warm.front import Front
+
+# What is loaded by an import is what was not loaded before it: the environment's own `.pth` files load some.
+FACE = """
+    import sys
+    before = set(sys.modules)
+    import s3warm
+    after = set(sys.modules)
+    import json
+    print(json.dumps(sorted(after - before)))
+"""
+NEVER = [
+    "boto3",
+    "botocore",
+    "urllib3",
+    "sqlite3",
+    "diskcache",
+    "zstandard",
+    "asyncio",
+    "dataclasses",
+    "typing",
+    "logging",
+    "json",
+    "hashlib",
+    "inspect",
+    "datetime",
+    "decimal",
+    "pathlib",
+    "tempfile",
+    "shutil",
+    "random._hashlib",
+    "ssl",
+    "socket",
+    "http",
+    "email",
+    "concurrent",
+    "difflib",
+    "urllib",
+    "s3warm.testing",
+    "s3warm.options",
+    "s3warm.tiers.store",
+    "s3warm.tiers.shelf",
+]
+WARM = """
+    import sys
+    from s3warm import Cache
+    from s3warm.testing import FakeS3
+
+    s3 = FakeS3({"s3://bucket/small": b"small", "s3://bucket/large": b"large" * 100_000})
+
+    class Warming(Cache):
+        def _supplier(self, client):
+            return s3
+
+    with Warming(directory=sys.argv[1], namespace="x", ttl=3600) as cache:
+        print(len(cache.get("bucket", "small")), len(cache.get("bucket", "large")), len(s3.requests))
+"""
+START = """
+    import json, sys
+    import s3warm
+    with s3warm.Cache(directory=sys.argv[1], namespace="x", ttl=3600) as cache:
+        sizes = [len(cache.get("bucket", "small")), len(cache.get("bucket", "large"))]
+        stats = cache.stats()
+        print(json.dumps([sizes, stats.disk_hits, stats.origin_requests, sorted(sys.modules)]))
+"""
+
+
+def run(script: str, *arguments: str) -> str:
+    """The output of a script in a fresh interpreter, from which nothing may come on standard error."""
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    return set(json.loads(run(FACE)))
+
+
+@pytest.mark.parametrize("module", NEVER)
+def test_importing_s3warm_does_not_load(loaded: set[str], module: str) -> None:
+    assert [name for name in loaded if name == module or name.startswith(module + ".")] == []
+
+
+def test_importing_s3warm_loads_little_beside_itself(loaded: set[str]) -> None:
+    assert "s3warm" in loaded
+    others = {name.split(".")[0] for name in loaded} - {"s3warm"}
+    assert len(others) < 25, sorted(others)
+
+
+def test_a_disk_warm_start_never_loads_boto3(tmp_path: Path) -> None:
+    directory = str(tmp_path / "warm")
+    assert run(WARM, directory) == "5 500000 2\n"
+    sizes, disk_hits, requests, modules = json.loads(run(START, directory))
+    assert (sizes, disk_hits, requests) == ([5, 500_000], 2, 0)
+    assert {name.split(".")[0] for name in modules} & {"boto3", "botocore", "urllib3", "s3transfer"} == set()
+
+
+def test_all_is_exact_and_sorted() -> None:
+    public = {name for name, value in vars(s3warm).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert s3warm.__all__ == sorted(s3warm.__all__)
+    assert public - {"annotations", "TYPE_CHECKING", "MISSING", "front"} == set(s3warm.__all__)
+
+
+@pytest.mark.parametrize("name", s3warm.__all__)
+def test_everything_public_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(s3warm, name))
+
+
+def signature(function: Any) -> inspect.Signature:
+    found = inspect.signature(function)
+    parameters = [parameter for parameter in found.parameters.values() if parameter.name != "self"]
+    return found.replace(parameters=parameters)
+
+
+@pytest.mark.parametrize("name", ["get", "entry", "invalidate", "clear", "stats", "explain", "budgets"])
+def test_a_function_takes_and_gives_what_the_method_does(name: str) -> None:
+    assert signature(getattr(s3warm, name)) == signature(getattr(s3warm.Cache, name))
+
+
+def test_configure_takes_what_a_cache_takes() -> None:
+    configure, cache = signature(s3warm.configure), signature(s3warm.Cache.__init__)
+    assert configure.parameters == cache.parameters
+
+
+def test_get_is_written_once() -> None:
+    assert s3warm.get.__func__ is Front.get is s3warm.Cache.get  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["get", "entry", "invalidate", "explain"])
+def test_what_follows_the_object_is_by_name_only(name: str) -> None:
+    kinds = {parameter.kind for parameter in list(signature(getattr(s3warm, name)).parameters.values())[2:]}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_the_module_has_a_version() -> None:
+    from importlib.metadata import version
+
+    assert s3warm.__version__ == version("s3warm")

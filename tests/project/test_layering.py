@@ -1,0 +1,196 @@
+"""Every module imports only modules of lower layers, and each library comes in through one door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "s3warm"
+
+# From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
+LAYERS: list[list[str]] = [
+    ["record"],  # ground
+    ["errors", "metrics", "singleflight"],
+    ["keys", "machine", "rules.budget", "rules.eviction", "rules.freshness", "rules.outage", "rules.placement"],  # pure rules
+    ["codec", "entry", "options", "values"],  # values
+    ["settings"],
+    ["tiers.base", "origin.base"],  # contracts
+    [
+        "explain",
+        "origin.boto",
+        "origin.failures",
+        "origin.integrity",
+        "origin.offline",
+        "tiers.database",
+        "tiers.locks",
+        "tiers.row",
+        "tiers.slot",
+    ],  # parts
+    ["origin.fetch", "tiers.directory", "tiers.memory", "tiers.store"],
+    ["tiers.shelf"],
+    ["tiers.disk"],
+    ["front", "watch"],  # orchestration
+    ["cache"],
+    ["factory"],  # assembly
+    ["default"],
+    ["testing"],  # integrations
+    ["pytest_plugin"],
+    ["__init__"],  # the face
+]
+LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+# The packages s3warm.rules, s3warm.tiers and s3warm.origin hold a docstring and nothing else.
+BARE = {"rules.__init__", "tiers.__init__", "origin.__init__"}
+
+DOORS = {
+    "boto3": {"origin.boto"},
+    "botocore": {"origin.boto"},
+    "urllib3": {"origin.boto"},
+    "diskcache": {"tiers.store"},
+    "sqlite3": {"tiers.database", "tiers.store"},
+    "zstandard": {"codec"},
+    "pytest": {"pytest_plugin"},
+}
+
+
+def modules() -> list[str]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    return [".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files]
+
+
+def source(module: str) -> str:
+    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py").read_text()
+
+
+def imports(tree: ast.AST, *, typing_only: bool = False) -> Iterator[tuple[ast.stmt, str, bool]]:
+    """Each import in a tree: the statement, the absolute name, and whether it is for type checkers only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node, alias.name, typing_only
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node, "." * node.level + f"{node.module or ''}:{alias.name}", typing_only
+        elif isinstance(node, ast.If) and _is_type_checking(node.test):
+            yield from imports(ast.Module(node.body, []), typing_only=True)
+            yield from imports(ast.Module(node.orelse, []), typing_only=typing_only)
+        else:
+            yield from imports(node, typing_only=typing_only)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    name = test.id if isinstance(test, ast.Name) else test.attr if isinstance(test, ast.Attribute) else ""
+    return name == "TYPE_CHECKING"
+
+
+def target(name: str) -> str:
+    """The module of ours that an import means: `s3warm.rules:budget` and `s3warm.rules.budget:Share` are both `rules.budget`."""
+    module, _, member = name.removeprefix("s3warm").removeprefix(".").partition(":")
+    longer = f"{module}.{member}".strip(".")
+    return longer if longer in LEVELS else module
+
+
+def violations(module: str, text: str) -> list[str]:
+    """What a module imports and must not."""
+    found = []
+    for node, name, typing_only in imports(ast.parse(text)):
+        where = f"{module}:{node.lineno} imports {name}"
+        top = name.split(":")[0].split(".")[0]
+        if name.startswith("."):
+            found.append(f"{where}: imports are absolute")
+        elif top == "s3warm":
+            found += [f"{where}: {why}" for why in _ours(module, name, typing_only=typing_only)]
+        elif top == "diskcache" and typing_only:
+            continue
+        elif module not in DOORS.get(top, {module}) and not typing_only:
+            found.append(f"{where}: only {', '.join(sorted(DOORS[top]))} may")
+    return found
+
+
+def _ours(module: str, name: str, *, typing_only: bool) -> Iterator[str]:
+    wanted = target(name)
+    if wanted not in LEVELS or wanted == "__init__":
+        yield "from inside nobody imports the package's root"
+        return
+    if wanted == "testing" and module != "pytest_plugin":
+        yield "nothing imports s3warm.testing"
+    above, here = LEVELS[wanted], LEVELS[module]
+    if typing_only:
+        if above > here and wanted != "options":
+            yield "the type of an upper layer"
+    elif wanted == "options":
+        yield "options are for type checkers only"
+    elif above >= here:
+        yield f"layer {above} from layer {here}"
+
+
+def test_every_module_has_its_layer() -> None:
+    assert sorted([*LEVELS, *BARE]) == modules()
+    assert sum(map(len, LAYERS)) == len(LEVELS)
+
+
+@pytest.mark.parametrize("module", sorted(BARE))
+def test_packages_are_bare(module: str) -> None:
+    body = ast.parse(source(module)).body
+    assert [type(node) for node in body] == [ast.Expr]
+
+
+@pytest.mark.parametrize("module", sorted(LEVELS))
+def test_a_module_imports_only_what_is_below_it(module: str) -> None:
+    assert violations(module, source(module)) == []
+
+
+@pytest.mark.parametrize(("library", "door"), [(library, door) for library, doors in DOORS.items() for door in doors])
+def test_every_door_is_used(library: str, door: str) -> None:
+    names = {name.split(":")[0].split(".")[0] for _, name, _ in imports(ast.parse(source(door)))}
+    assert library in names
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "wrong"),
+    [
+        ("entry", "from s3warm.cache import ReadThrough", True),
+        ("entry", "import s3warm.cache", True),
+        ("entry", "def f():\n    from s3warm.factory import Cache", True),
+        (
+            "entry",
+            "class A:\n    def f(self):\n        try:\n            import s3warm.default\n        finally:\n            pass",
+            True,
+        ),
+        ("entry", "from s3warm.settings import Settings", True),
+        ("entry", "from s3warm.keys import ObjectKey", False),
+        ("codec", "from s3warm.rules import placement", False),
+        ("rules.placement", "from s3warm import codec", True),
+        ("tiers.shelf", "from s3warm.tiers import row as rows", False),
+        ("tiers.row", "from s3warm.tiers import shelf", True),
+        ("cache", "import s3warm", True),
+        ("cache", "from s3warm import get", True),
+        ("cache", "from s3warm import explain", False),
+        ("cache", "from . import explain", True),
+        ("cache", "from .tiers.base import Held", True),
+        ("factory", "from s3warm.testing import fake_s3", True),
+        ("__init__", "from s3warm.testing import fake_s3", True),
+        ("pytest_plugin", "def f():\n    from s3warm.testing import fake_s3", False),
+        ("cache", "import botocore.exceptions", True),
+        ("cache", "def f():\n    from botocore.config import Config", True),
+        ("origin.fetch", "from urllib3.exceptions import HTTPError", True),
+        ("origin.boto", "import botocore.exceptions", False),
+        ("tiers.disk", "import diskcache", True),
+        ("tiers.disk", "import sqlite3", True),
+        ("tiers.shelf", "import zstandard", True),
+        ("tiers.shelf", "import os", False),
+        ("settings", "if TYPE_CHECKING:\n    from s3warm.options import Options", False),
+        ("rules.budget", "if TYPE_CHECKING:\n    from s3warm.options import Options", False),
+        ("settings", "from s3warm.options import Options", True),
+        ("settings", "if TYPE_CHECKING:\n    from s3warm.entry import Entry", False),
+        ("settings", "if typing.TYPE_CHECKING:\n    from s3warm.cache import ReadThrough", True),
+        ("values", "if TYPE_CHECKING:\n    pass\nelse:\n    from s3warm.entry import Entry", True),
+        ("values", "if not TYPE_CHECKING:\n    from s3warm.entry import Entry", True),
+    ],
+)
+def test_the_checker_itself_tells_right_from_wrong(module: str, text: str, wrong: bool) -> None:
+    assert bool(violations(module, text)) is wrong

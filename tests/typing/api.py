@@ -1,0 +1,148 @@
+"""The public API as type checkers see it: checked by mypy and pyright, never run.
+
+An expected error is an ignore that both checkers would call unnecessary if it were none.
+"""
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import assert_type
+
+import s3warm
+from s3warm import (
+    Budgets,
+    Cache,
+    ConfigurationError,
+    Entry,
+    Event,
+    Explanation,
+    ObjectNotFoundError,
+    OriginUnavailableError,
+    S3WarmError,
+    Settings,
+    Stats,
+)
+from s3warm.testing import FakeRequest, FakeS3, fake_s3
+
+
+def functions() -> None:
+    assert_type(s3warm.get("bucket", "key"), bytes)
+    assert_type(s3warm.get("s3://bucket/key"), bytes)
+    assert_type(s3warm.get("bucket", "key", version_id="v1", ttl=60), bytes)
+    assert_type(s3warm.get("bucket", "key", version_id=None, ttl=None), bytes)
+    assert_type(s3warm.get("bucket", "key", ttl=timedelta(minutes=1)), bytes)
+    assert_type(s3warm.entry("bucket", "key"), Entry)
+    assert_type(s3warm.stats(), Stats)
+    assert_type(s3warm.stats() - s3warm.stats(), Stats)
+    assert_type(s3warm.stats().memory_hits, int)
+    assert_type(s3warm.explain("bucket", "key"), Explanation)
+    assert_type(s3warm.budgets(), Budgets)
+    assert_type(s3warm.budgets().memory.bytes, int)
+    assert_type(s3warm.default_cache(), Cache)
+    s3warm.invalidate("bucket", "key", version_id="v1")
+    s3warm.clear()
+    s3warm.configure(ttl=60, directory=Path("/tmp/x"))
+    s3warm.configure(Settings(ttl=60), client=object(), on_event=print)
+
+
+def wrong_arguments() -> None:
+    s3warm.get("bucket", None)  # type: ignore[arg-type]
+    s3warm.get("bucket", b"key")  # type: ignore[arg-type]
+    s3warm.get("bucket", "key", "v1")  # type: ignore[call-arg]
+    s3warm.get("bucket", "key", ttl="60")  # type: ignore[arg-type]
+    s3warm.get("bucket", "key", tll=60)  # type: ignore[call-arg]
+    s3warm.entry()  # type: ignore[call-arg]
+
+
+def entries(entry: Entry) -> None:
+    assert_type(entry.body, bytes)
+    assert_type(entry.bucket, str)
+    assert_type(entry.key, str)
+    assert_type(entry.version_id, str | None)
+    assert_type(entry.etag, str)
+    assert_type(entry.size, int)
+    assert_type(entry.last_modified, datetime | None)
+    assert_type(entry.content_type, str | None)
+    assert_type(entry.metadata, Mapping[str, str])
+    assert_type(entry.stale, bool)
+    assert_type(entry.verified_by, str)
+    entry.body = b"other"  # type: ignore[misc]
+    entry.metadata["owner"] = "me"  # type: ignore[index]
+
+
+def options() -> None:
+    Settings(
+        ttl=timedelta(minutes=5),
+        ttl_jitter=0.1,
+        stale_if_error=3600,
+        memory_budget="64MiB",
+        disk_budget="25%",
+        directory="/tmp/x",
+        max_memory_object=2**20,
+        compression_level=3,
+        namespace="team",
+        cache_control="trust",
+    )
+    Cache(ttl=None, memory_budget=0, directory=None, namespace=None)
+    assert_type(Settings().replace(ttl=60), Settings)
+    assert_type(Settings().ttl, float | None)
+
+
+def misspelt_options() -> None:
+    Cache(tll=60)  # type: ignore[call-arg]
+    Settings(memory_bugdet="64MiB")  # type: ignore[call-arg]
+    Settings().replace(namespce="x")  # type: ignore[call-arg]
+    s3warm.configure(cache_contol="trust")  # type: ignore[call-arg]
+    fake_s3({}, tll=60)  # type: ignore[call-arg]
+
+
+def options_of_another_type() -> None:
+    Cache(ttl="60")  # type: ignore[arg-type]
+    Cache(cache_control="always")  # type: ignore[arg-type]
+    Cache(memory_budget=1.5)  # type: ignore[arg-type]
+    Cache({"ttl": 60})  # type: ignore[arg-type]
+    Cache(clock=60)  # type: ignore[arg-type]
+    Cache(on_event=lambda: None)  # type: ignore[arg-type, misc]
+
+
+def caches(clock: Callable[[], float], hook: Callable[[Event], None]) -> None:
+    with Cache(Settings(), client=object(), clock=clock, on_event=hook, ttl=60) as cache:
+        assert_type(cache, Cache)
+        assert_type(cache.get("bucket", "key"), bytes)
+        assert_type(cache.entry("s3://bucket/key"), Entry)
+        assert_type(cache.settings, Settings)
+        assert_type(cache.stats(), Stats)
+        assert_type(cache.budgets(), Budgets)
+        assert_type(cache.explain("bucket", "key"), Explanation)
+    cache.close()
+
+
+def errors() -> None:
+    try:
+        s3warm.get("bucket", "key")
+    except ObjectNotFoundError as error:
+        assert_type(error.bucket, str | None)
+        missing: FileNotFoundError = error
+        print(missing)
+    except OriginUnavailableError as error:
+        down: ConnectionError = error
+        print(down)
+    except ConfigurationError as error:
+        wrong: ValueError = error
+        print(wrong)
+    except S3WarmError as error:
+        assert_type(error.key, str | None)
+
+
+def testing() -> None:
+    with fake_s3({"s3://bucket/key": b"body"}, ttl=60) as s3:
+        assert_type(s3, FakeS3)
+        assert_type(s3.requests, list[FakeRequest])
+        assert_type(s3.down, bool)
+        assert_type(s3.put("s3://bucket/key", b"body", cache_control="no-cache"), str)
+        s3["s3://bucket/key"] = b"new"
+        s3.advance(61)
+        s3["s3://bucket/key"] = "text"  # type: ignore[assignment]

@@ -1,0 +1,51 @@
+"""Outages: the origin is left in peace for a while, never for long, and by bucket."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3warm.rules.outage import FIRST_RETRY_AFTER, MAX_RETRY_AFTER, Outages, retry_after
+
+
+def test_the_peace_doubles_up_to_a_limit() -> None:
+    assert [retry_after(failures) for failures in range(1, 9)] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert (retry_after(1), retry_after(10**9)) == (FIRST_RETRY_AFTER, MAX_RETRY_AFTER)
+
+
+def test_a_bucket_that_never_failed_may_be_asked() -> None:
+    assert Outages().may_ask("b", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "may"), [(1000.0, False), (1000.999, False), (1001.0, True), (5000.0, True), (999.999, True), (0.0, True)]
+)
+def test_after_one_failure_it_is_left_alone_for_a_second_whatever_the_clock_does(now: float, may: bool) -> None:
+    outages = Outages()
+    outages.failed("b", 1000.0)
+    assert outages.may_ask("b", now) is may
+
+
+def test_each_failure_in_a_row_counts_from_its_own_time() -> None:
+    outages = Outages()
+    outages.failed("b", 1000.0)
+    outages.failed("b", 1001.0)
+    assert not outages.may_ask("b", 1002.9)
+    assert outages.may_ask("b", 1003.0)
+
+
+def test_other_buckets_are_not_concerned() -> None:
+    outages = Outages()
+    outages.failed("b", 1000.0)
+    assert outages.may_ask("c", 1000.0)
+    assert not outages.over("c")
+    assert not outages.may_ask("b", 1000.0)
+
+
+def test_an_outage_is_over_once_and_the_next_one_begins_anew() -> None:
+    outages = Outages()
+    outages.failed("b", 1000.0)
+    outages.failed("b", 1001.0)
+    assert (outages.over("b"), outages.over("b")) == (True, False)
+    assert outages.may_ask("b", 1001.0)
+    outages.failed("b", 1002.0)
+    assert outages.may_ask("b", 1003.0)
