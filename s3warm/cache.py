@@ -17,10 +17,9 @@ from s3warm.errors import (
     OriginUnavailableError,
     S3WarmError,
 )
-from s3warm.explain import explain
 from s3warm.front import Front
 from s3warm.keys import MISSING, locate
-from s3warm.metrics import Event, Stats, notify
+from s3warm.metrics import Event
 from s3warm.origin.base import NotModified
 from s3warm.rules import freshness
 from s3warm.settings import DEFAULT_TTL
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from s3warm.explain import Explanation
     from s3warm.keys import Missing, ObjectKey
-    from s3warm.metrics import Counters, Troubles
+    from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.origin.base import Fetched, Origin
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
@@ -58,7 +56,7 @@ class ReadThrough(Front):
         clock: Callable[[], float],
         counters: Counters,
         troubles: Troubles,
-        on_event: Callable[[Event], None] | None,
+        announcer: Announcer,
     ) -> None:
         self._settings = settings
         self._memory = memory
@@ -69,31 +67,12 @@ class ReadThrough(Front):
         self._clock = clock
         self._counters = counters
         self._troubles = troubles
-        self._on_event = on_event
+        self._announcer = announcer
         self._slots = memory.slots
         self._flights: SingleFlight[Entry] = SingleFlight()
         self._watch = OriginWatch(troubles)
 
     # -- what users call ---------------------------------------------------------------------------------------------------
-
-    def entry(
-        self,
-        bucket: str,
-        key: str | Missing = MISSING,
-        *,
-        version_id: str | None = None,
-        ttl: float | timedelta | None = None,
-    ) -> Entry:
-        """Like `get`, with the object's metadata and whether the answer is stale.
-
-        Example:
-            >>> from s3warm.testing import fake_s3
-            >>> import s3warm
-            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
-            ...     s3warm.entry("cfg", "flags.json").verified_by
-            'md5'
-        """
-        return self._read(bucket, key, version_id, ttl)
 
     def invalidate(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
         """Ask S3 before the object is used again. Its body is kept, as S3 may confirm it with a 304.
@@ -111,9 +90,13 @@ class ReadThrough(Front):
             b'new'
         """
         where = locate(bucket, key, version_id)
-        self._flights.forget(where)
         for tier in self._tiers:
             tier.expire(where)
+        self._flights.forget(where)
+        # Once more: a flight that was forgotten just now may have stored, since, what it had found before.
+        for tier in self._tiers:
+            tier.expire(where)
+        self._announcer.announce()
 
     def clear(self) -> None:
         """Drop everything from memory and from the directory.
@@ -127,43 +110,19 @@ class ReadThrough(Front):
             ...     s3warm.stats().memory_entries
             0
         """
-        self._flights.forget_all()
         for tier in self._tiers:
             tier.clear()
+        self._flights.forget_all()
+        for tier in self._tiers:  # see `invalidate`
+            tier.clear()
+        self._announcer.announce()
 
-    def stats(self) -> Stats:
-        """A snapshot of all counters; see `Stats`."""
-        memory = self._memory.usage()
-        disk = self._disk.usage() if self._disk is not None else None
-        return self._counters.snapshot(
-            memory_hits=self._memory.hits(),
-            memory_bytes=memory.bytes,
-            memory_budget=memory.budget,
-            memory_entries=memory.entries,
-            disk_bytes=disk.bytes if disk else 0,
-            disk_budget=disk.budget if disk else 0,
-        )
-
-    def explain(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
-        """Where an object lies and what the cache knows of it; asks nobody. Reads well when printed.
-
-        Example:
-            >>> from s3warm.testing import fake_s3
-            >>> import s3warm
-            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
-            ...     body = s3warm.get("cfg", "flags.json")
-            ...     s3warm.explain("cfg", "flags.json").tiers
-            ('memory', 'disk')
-        """
-        where = locate(bucket, key, version_id)
-        held = [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]
-        return explain(where, held, self._clock())
-
-    @property
-    def used(self) -> bool:
-        """Whether the cache was ever asked for an object."""
-        stats = self._counters.snapshot(memory_hits=self._memory.hits())
-        return any(stats)
+    def renew(self) -> None:
+        """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
+        self._flights = SingleFlight()
+        for tier in self._tiers:
+            tier.renew()
+        self._origin.renew()
 
     def close(self) -> None:
         """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
@@ -190,12 +149,14 @@ class ReadThrough(Front):
 
         try:
             # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already.
-            entry = self._flights.run(where, load, join=bound != 0)
+            entry = self._flights.run(where, load, terms=bound, join=bound != 0)
             if not led and bound is not None and not entry.stale and not self._is_fresh(entry, bound):
-                entry = self._flights.run(where, load, join=False)
+                entry = self._flights.run(where, load, terms=bound, join=False)
         except S3WarmError:
             self._counters.errors += 1
             raise
+        finally:
+            self._announcer.announce()
         if not led:
             self._counters.coalesced += 1
         return entry
@@ -230,7 +191,7 @@ class ReadThrough(Front):
 
     def _ask(self, flight: Flight[Entry], where: ObjectKey, held: Entry | None, bound: float | None) -> Entry:
         """One request to S3, and what its answer leads to. `held` is a body that is not fresh enough, if there is one."""
-        asked_at = self._clock()
+        asked_at = float(self._clock())  # a clock of the user's may count whole seconds
         stand_in = held if held is not None and bound != 0 and self._may_stand_in(held, asked_at) else None
         if stand_in is not None and not self._watch.may_ask(where, asked_at):
             return self._serve_stale(stand_in, "S3 failed a moment ago")
@@ -238,11 +199,13 @@ class ReadThrough(Front):
             answer = self._origin.fetch(where, if_none_match=held.etag if held is not None else None, largest=self._largest())
         except (ObjectNotFoundError, AccessDeniedError) as error:
             self._watch.answered(where)
-            with flight.storing:
-                for tier in self._tiers:
-                    tier.evict(where)
-            self._counters.removed += 1
-            self._tell("removed", where, detail=type(error).__name__)
+            # Flights that began earlier may still bring what is gone: they store nothing any more.
+            self._flights.forget(where)
+            for tier in self._tiers:
+                tier.evict(where)
+            if held is not None:
+                self._counters.removed += 1
+                self._tell("removed", where, detail=type(error).__name__)
             raise
         except ObjectTooLargeError:
             self._watch.answered(where)
@@ -317,7 +280,7 @@ class ReadThrough(Front):
         return freshness.may_serve_stale(entry.expires_at, now, settings.stale_if_error, control, settings.cache_control)
 
     def _expiry(self, where: ObjectKey, validated_at: float, control: freshness.CacheControl) -> float:
-        if where.pinned:
+        if where.pinned and not control.mocked:
             return float("inf")
         settings = self._settings
         ttl = DEFAULT_TTL if settings.ttl is None else settings.ttl
@@ -332,6 +295,5 @@ class ReadThrough(Front):
                 store()
 
     def _tell(self, name: str, where: ObjectKey, *, size: int = 0, since: float | None = None, detail: str = "") -> None:
-        if self._on_event is not None:
-            passed = 0.0 if since is None else self._clock() - since
-            notify(self._on_event, Event(name, where.bucket, where.key, size, passed, detail), self._troubles)
+        passed = 0.0 if since is None else self._clock() - since
+        self._announcer.note(Event(name, where.bucket, where.key, size, passed, detail))

@@ -89,17 +89,19 @@ def configure(
     """
     new = _make(settings, client=client, clock=clock, on_event=on_event, **options)
     old = _swap(new)
-    if old is not None:
-        if old.used:
-            import warnings
+    if old is None:
+        return
+    used = old.used
+    old.close()
+    if used:
+        import warnings
 
-            warnings.warn(
-                "s3warm.configure() was called after the default cache had been used: that cache is closed, and what it held in "
-                "memory is gone. Call configure() before the first get().",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        old.close()
+        warnings.warn(
+            "s3warm.configure() was called after the default cache had been used: that cache is closed, and what it held in "
+            "memory is gone. Call configure() before the first get().",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 @contextlib.contextmanager

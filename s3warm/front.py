@@ -1,4 +1,4 @@
-"""The hit path: everything that a fresh object in memory costs its caller."""
+"""How objects are asked for, and the hit path: everything that a fresh object in memory costs its caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Front"]
 
 
 class Front:
-    """The hit path, written once: it is `Cache.get`, and bound to the default cache it is `s3warm.get`."""
+    """`get` with its hit path, written once: it is `Cache.get`, and bound to the default cache it is `s3warm.get`."""
 
     _slots: Mapping[str, Mapping[Any, Slot]]
     _clock: Callable[[], float]
@@ -71,6 +71,25 @@ class Front:
                     slot.hits += 1
                     return slot.body
         return self._read(bucket, key, version_id, ttl).body
+
+    def entry(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> Entry:
+        """Like `get`, with the object's metadata and whether the answer is stale.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+            ...     s3warm.entry("cfg", "flags.json").verified_by
+            'md5'
+        """
+        return self._read(bucket, key, version_id, ttl)
 
     def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
         """What is not on the hit path."""

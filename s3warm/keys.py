@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import intern
+
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -71,9 +73,13 @@ def locate(bucket: str, key: str | Missing = MISSING, version_id: str | None = N
     _check_key(bucket, key)
     if version_id is not None and not isinstance(version_id, str):
         raise TypeError(f"version_id must be a string or None, not {type(version_id).__name__}: {version_id!r}")
+    if version_id is not None and not version_id.isprintable():
+        raise ValueError(f"version_id {version_id!r} of s3://{bucket}/{key} is none that S3 gives")
     if version_id == "":
         raise ValueError(f"version_id of s3://{bucket}/{key} is empty; leave it out to get the latest version")
-    return ObjectKey(bucket, key, version_id)
+    # Exact strings: an enum that is a string as well would print, and so be filed on disk, under another name.
+    plain = str.__str__
+    return ObjectKey(intern(plain(bucket)), plain(key), None if version_id is None else plain(version_id))
 
 
 def _split(uri: str) -> tuple[str, str]:

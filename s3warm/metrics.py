@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from logging import Logger
 
-__all__ = ["Counters", "Event", "Stats", "Troubles"]
+__all__ = ["Announcer", "Counters", "Event", "Stats", "Troubles"]
 
 
 class Stats(NamedTuple):
@@ -133,11 +135,30 @@ def logger() -> Logger:
     return log
 
 
-def notify(hook: Callable[[Event], None] | None, event: Event, troubles: Troubles) -> None:
-    """Call the user's hook; what it raises is the hook's trouble, not the handler's."""
-    if hook is None:
-        return
-    try:
-        hook(event)
-    except Exception as error:  # noqa: BLE001  # whatever a user's hook raises
-        troubles.report("on_event", f"the on_event hook raised {error!r}; its errors are ignored", event=event.name)
+class Announcer:
+    """Keeps events until nothing is locked, and then calls the user's hook, whose errors are its own trouble."""
+
+    __slots__ = ("_hook", "_pending", "_troubles")
+
+    def __init__(self, hook: Callable[[Event], None] | None, troubles: Troubles) -> None:
+        self._hook = hook
+        self._troubles = troubles
+        self._pending: deque[Event] = deque()
+
+    def note(self, event: Event) -> None:
+        """Keep an event, if anybody wants to hear of it."""
+        if self._hook is not None:
+            self._pending.append(event)
+
+    def announce(self) -> None:
+        """Call the hook for each event so far. Not to be called where a lock is held, or a flight is under way: the hook may ask for objects."""
+        while self._hook is not None and self._pending:
+            try:
+                event = self._pending.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            try:
+                self._hook(event)
+            except Exception as error:  # noqa: BLE001  # whatever a user's hook raises
+                message = f"the on_event hook raised {error!r}; its errors are ignored"
+                self._troubles.report("on_event", message, event=event.name)

@@ -32,11 +32,12 @@ class Flight(Generic[T]):
     invalidates an object knows that no flight begun earlier stores anything after it.
     """
 
-    __slots__ = ("done", "error", "forgotten", "leader", "result", "storing")
+    __slots__ = ("done", "error", "forgotten", "leader", "result", "storing", "terms")
 
     result: T
 
-    def __init__(self) -> None:
+    def __init__(self, terms: object) -> None:
+        self.terms = terms
         self.leader = threading.get_ident()
         self.done = threading.Event()
         self.storing = threading.RLock()
@@ -60,22 +61,23 @@ class SingleFlight(Generic[T]):
         # All that are under way, the one to join last. Guarded by _lock.
         self._flights: dict[Hashable, list[Flight[T]]] = {}
 
-    def run(self, key: Hashable, work: Callable[[Flight[T]], T], *, join: bool = True) -> T:
+    def run(self, key: Hashable, work: Callable[[Flight[T]], T], *, terms: object = None, join: bool = True) -> T:
         """The result of `work`, done here or by the flight that is under way for `key`.
 
         Args:
             key: what is wanted.
             work: called with its flight, in this thread, if nobody else is at it.
+            terms: on which it is wanted; only a flight on the same terms is joined, as another's result may not do.
             join: False begins a flight of one's own, which those that come later join.
         """
         while True:
             with self._lock:
-                under_way = self._flights.get(key)
-                flight = under_way[-1] if under_way and join else None
+                same = [flight for flight in self._flights.get(key, ()) if flight.terms == terms] if join else []
+                flight = same[-1] if same else None
                 # A leader that asks for its own key (a decode function that calls get) would wait for itself.
                 leads = flight is None or flight.leader == threading.get_ident()
                 if leads:
-                    flight = Flight()
+                    flight = Flight(terms)
                     self._flights.setdefault(key, []).append(flight)
             assert flight is not None
             if leads:

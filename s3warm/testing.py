@@ -130,6 +130,9 @@ class FakeS3:
         """See `Requests.refresh_credentials`."""
         return False
 
+    def renew(self) -> None:
+        """See `Requests.renew`."""
+
     def close(self) -> None:
         """See `Requests.close`."""
 

@@ -104,7 +104,7 @@ def budget(value: Any) -> int | Share | None:
         number = float(digits) * _UNITS[text[len(digits) :].strip()]
     else:
         raise Unacceptable
-    if not 0 <= number < 2**63:
+    if not (number == 0 or 1 <= number < 2**63):
         raise Unacceptable
     return int(number)
 
@@ -116,6 +116,7 @@ def directory(value: Any) -> str | None:
     path = os.fspath(value)
     if not isinstance(path, str) or "\0" in path:
         raise Unacceptable
+    os.fsencode(path)  # half of a surrogate pair is no path, and raises a ValueError
     return os.path.abspath(path)
 
 

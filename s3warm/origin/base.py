@@ -49,6 +49,10 @@ if TYPE_CHECKING:
             """Get credentials anew; False where that is not this supplier's business."""
             ...
 
+        def renew(self) -> None:
+            """This is a forked child: replace locks, leave connections to the parent."""
+            ...
+
         def close(self) -> None:
             """Drop connections."""
             ...
@@ -71,6 +75,10 @@ if TYPE_CHECKING:
                 IntegrityError: what arrived is not what S3 described, more than once.
                 OriginUnavailableError: anything else.
             """
+            ...
+
+        def renew(self) -> None:
+            """This is a forked child: replace locks, leave connections to the parent."""
             ...
 
         def close(self) -> None:
@@ -108,10 +116,20 @@ class TransportError(Exception):
         advice: what the user can do, if anything.
         transient: whether asking again may help.
         credentials: whether new credentials may help.
+        outage: whether other requests would fail as well.
     """
 
-    def __init__(self, message: str, *, advice: str = "", transient: bool = True, credentials: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str = "",
+        transient: bool = True,
+        credentials: bool = False,
+        outage: bool = True,
+    ) -> None:
         super().__init__(message)
+        self.outage = outage
         self.advice = advice
         self.transient = transient
         self.credentials = credentials

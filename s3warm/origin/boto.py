@@ -30,7 +30,8 @@ class BotoRequests:
         self.retries = client is not None  # a client that the user gave is used as it is: its retries rule
         self._given = client
         self._made: Any = None
-        self._made_for: str | None = None
+        self._made_for: tuple[int, str | None] | None = None
+        self._left_to_parent: Any = None
         self._lock = threading.Lock()
 
     def get(self, request: Request) -> BotoResponse:
@@ -46,24 +47,8 @@ class BotoRequests:
             answer = self._client().get_object(**parameters)
         except failed.ClientError as error:
             return BotoResponse(error.response, None, error)
-        except (failed.NoCredentialsError, failed.PartialCredentialsError, failed.CredentialRetrievalError) as error:
-            raise TransportError(
-                f"no credentials ({error})",
-                advice="in Lambda give the function a role; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE",
-                transient=False,
-                credentials=True,
-            ) from error
-        except failed.NoRegionError as error:
-            raise TransportError("no region", advice="set AWS_REGION or AWS_DEFAULT_REGION", transient=False) from error
-        except (failed.ParamValidationError, failed.ProfileNotFound, failed.InvalidEndpointConfigurationError) as error:
-            raise TransportError(str(error), transient=False) from error
-        except failed.ReadTimeoutError as error:
-            # Repeating a request that timed out would keep the handler waiting for as long once more.
-            raise TransportError(f"no answer in time ({error})", transient=False) from error
-        except failed.ConnectTimeoutError as error:
-            raise TransportError(f"no connection in time ({error})", transient=False) from error
-        except failed.BotoCoreError as error:
-            raise TransportError(str(error)) from error
+        except (failed.BotoCoreError, ValueError) as error:
+            raise _no_answer(error) from error
         return BotoResponse(answer, answer["Body"], None)
 
     def refresh_credentials(self) -> bool:
@@ -71,6 +56,10 @@ class BotoRequests:
         with self._lock:
             self._made = None
         return self._given is None
+
+    def renew(self) -> None:
+        """See `Requests.renew`."""
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the client's connections, if the client is ours."""
@@ -83,11 +72,35 @@ class BotoRequests:
         if self._given is not None:
             return self._given
         with self._lock:
-            # Test tools (moto among them) work by changing the environment under a process that lives on.
-            identity = os.environ.get("AWS_ACCESS_KEY_ID")
+            # A forked child must not read from its parent's connections: answers would reach the wrong process. Test tools (moto
+            # among them) work by changing the environment under a process that lives on.
+            identity = os.getpid(), os.environ.get("AWS_ACCESS_KEY_ID")
             if self._made is None or self._made_for != identity:
+                self._left_to_parent = self._made  # never closed here: the sockets are the parent's
                 self._made, self._made_for = _new_client(), identity
             return self._made
+
+
+def _no_answer(error: Exception) -> TransportError:
+    """What kept a request from being answered, and what can be done about it."""
+    import botocore.exceptions as failed
+
+    if isinstance(error, (failed.NoCredentialsError, failed.PartialCredentialsError, failed.CredentialRetrievalError)):
+        advice = "in Lambda give the function a role; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+        return TransportError(f"no credentials ({error})", advice=advice, transient=False, credentials=True)
+    if isinstance(error, failed.NoRegionError):
+        return TransportError("no region", advice="set AWS_REGION or AWS_DEFAULT_REGION", transient=False)
+    if isinstance(error, failed.ParamValidationError):
+        return TransportError(str(error), transient=False, outage=False)
+    # Repeating a request that timed out would keep the handler waiting for as long once more.
+    if isinstance(error, failed.ReadTimeoutError):
+        return TransportError(f"no answer in time ({error})", transient=False)
+    if isinstance(error, failed.ConnectTimeoutError):
+        return TransportError(f"no connection in time ({error})", transient=False)
+    if isinstance(error, (failed.ProfileNotFound, failed.InvalidEndpointConfigurationError, ValueError)):
+        advice = "check AWS_PROFILE, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the region"
+        return TransportError(f"no client can be made: {error}", advice=advice, transient=False)
+    return TransportError(str(error))
 
 
 def _new_client() -> Any:

@@ -28,7 +28,7 @@ _CREDENTIAL_CODES = frozenset(
     )
 )
 _TRANSIENT_CODES = frozenset(("RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"))
-_DENIED_CODES = frozenset(("AccessDenied", "AllAccessDisabled", "Forbidden", ""))
+_DENIED_CODES = frozenset(("AccessDenied", "AllAccessDisabled"))  # a 403 without a code is some proxy's
 
 
 class Failure(NamedTuple):
@@ -65,7 +65,7 @@ def of_transport(key: ObjectKey, error: TransportError) -> Failure:
     """The failure that no answer, or half of one, stands for."""
     advice = f"; {error.advice}" if error.advice else ""
     return Failure(
-        _unavailable(key, f"{error}{advice}"),
+        _unavailable(key, f"{error}{advice}", outage=error.outage),
         transient=error.transient,
         credentials=error.credentials,
     )

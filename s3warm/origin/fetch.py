@@ -59,6 +59,10 @@ class ConditionalFetch:
                 self._sleep(random() * BACKOFF * 2 ** (attempt - 1))
             attempt += 1
 
+    def renew(self) -> None:
+        """See `Origin.renew`."""
+        self._requests.renew()
+
     def close(self) -> None:
         """Drop connections."""
         self._requests.close()

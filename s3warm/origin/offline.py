@@ -26,5 +26,8 @@ class OfflineRequests:
         """See `Requests.refresh_credentials`."""
         return False
 
+    def renew(self) -> None:
+        """See `Requests.renew`."""
+
     def close(self) -> None:
         """See `Requests.close`."""

@@ -93,7 +93,7 @@ def make_room(queue: Queue, needed: int, floor: float, weight: float | None) -> 
         needed: bytes to free; nothing goes when it is 0 or less.
         floor: the tier's floor.
         weight: the newcomer's weight: it is turned away rather than that something worth much more goes. None when there is
-            no newcomer and the bytes must come free whatever it costs.
+            no newcomer and the bytes must come free whatever it costs; then everything goes if all of it is not enough.
     """
     start = floor
     limit = float("inf") if weight is None else floor + (1.0 + SLACK) * weight
@@ -105,6 +105,8 @@ def make_room(queue: Queue, needed: int, floor: float, weight: float | None) -> 
             repairs += 1
             queue.file(candidate, again(candidate.rank, floor, candidate.hits))
             continue
+        if candidate is None and weight is None:
+            return Verdict(False, victims, floor)
         if candidate is None or candidate.rank.priority > limit:
             for spared in (*victims, *([candidate] if candidate else [])):
                 queue.file(spared, spared.rank)

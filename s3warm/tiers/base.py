@@ -57,6 +57,10 @@ if TYPE_CHECKING:
             """How the key is held, for `explain`."""
             ...
 
+        def renew(self) -> None:
+            """This is a forked child: replace locks, leave connections to the parent."""
+            ...
+
         def close(self) -> None:
             """Give back what the tier holds of the system; a persistent tier keeps its entries."""
             ...

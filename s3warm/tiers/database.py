@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 
-__all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "is_malformed"]
+__all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "identity"]
 
 DATABASE = "cache.db"  # diskcache's own name for it
 USER_VERSION = 0x5357_0001  # "SW", format 1
@@ -18,9 +18,9 @@ def database_files(directory: str) -> list[str]:
     return [os.path.join(directory, DATABASE + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
 
 
-def is_malformed(error: BaseException) -> bool:
-    """Whether an error says that the database itself is damaged, rather than busy, full or out of reach."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+def identity(directory: str) -> int:
+    """The inode of the database; OSError if it is gone. A process whose database was replaced would go on writing into nowhere."""
+    return os.stat(os.path.join(directory, DATABASE), follow_symlinks=False).st_ino
 
 
 def discard_foreign(directory: str, known: frozenset[str]) -> None:
@@ -45,10 +45,10 @@ def _is_ours(path: str, known: frozenset[str]) -> bool:
         names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
         return bool(version == USER_VERSION and names <= known)
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise
-        return False
-    except sqlite3.DatabaseError:
+        if "no such table" in str(error) or "malformed" in str(error):
+            return False
+        raise  # busy, no descriptors, a full disk: nothing that speaks against the database
+    except (sqlite3.DatabaseError, UnicodeError, ValueError, TypeError):
         return False
     finally:
         connection.close()

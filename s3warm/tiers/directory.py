@@ -71,8 +71,11 @@ class Directory:
             FileNotFoundError: there is none.
             OSError: it cannot be read, or is a link.
         """
-        descriptor = os.open(os.path.join(self.bodies, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Non-blocking: a FIFO that somebody planted would wait for a writer for ever.
+        descriptor = os.open(os.path.join(self.bodies, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileNotFoundError(f"{name} is no file")
             seal = _seal(descriptor)
             if seal.size != size:
                 return b"", seal
@@ -86,8 +89,15 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Remove a published file; whoever has it open keeps it."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.bodies, name))
+        path = os.path.join(self.bodies, name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except (IsADirectoryError, PermissionError):
+            from shutil import rmtree
+
+            rmtree(path)  # planted: we make no directories here
 
     def remove_all(self) -> None:
         """Remove every published file: the database that knew them is gone."""
@@ -133,7 +143,7 @@ class Staged:
         self._target = os.path.join(directory.bodies, name)
         self._lock = RangeLock(self._marker, 0)
         self._lock.acquire(timeout=0)
-        self._published = False
+        self._published = self._committed = False
 
     def write(self, chunks: Iterable[bytes | memoryview]) -> int:
         """Write the body and return its length in bytes."""
@@ -160,13 +170,21 @@ class Staged:
         finally:
             os.close(descriptor)
 
+    def committed(self) -> None:
+        """Its row is there."""
+        self._committed = True
+
     def finish(self) -> None:
-        """Nothing is left to clean up; what was not published is discarded."""
+        """Nothing is left to clean up; what was not published is discarded.
+
+        Published, but its row was rolled back: the marker stays, so that the next one who opens the directory looks after the file.
+        """
         if not self._published:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._marker)
+        if self._committed or not self._published:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._marker)
         self._lock.release()
 
 

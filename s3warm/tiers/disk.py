@@ -37,6 +37,9 @@ __all__ = ["DiskTier"]
 
 OPEN_TIMEOUT = 2.0  # seconds to wait for another process that is opening the directory
 REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
+REST_AFTER_BUSY = (
+    5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
+)
 _OPENING = 0  # the byte of the lock file that is held while the database is opened
 
 
@@ -83,18 +86,25 @@ class DiskTier:
         self._store: Store | None = None
         self._settled: Budget | None = None
         self._closed = False
-        self._closed_until = 0.0  # on the monotonic clock: a back-off, not an expiry
+        self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
+        # What should have been evicted and could not be: not to be found until it is.
+        self._doubtful: set[ObjectKey] = set()
+        self._doubt_all = False
 
     def get(self, key: ObjectKey) -> Entry | None:
         """See `Tier.get`."""
+        if self._in_doubt(key):
+            return None
         return self._use("get", None, lambda shelf: shelf.get(key))
 
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
-        admitted = self._use("put", None, lambda shelf: shelf.put(entry))
+        admitted = self._write("put", None, lambda shelf: shelf.put(entry))
         if admitted is None:
             # It could not be written; what is held for the key may be older, and must not be found again.
             self.evict(entry.object)
+        elif admitted:
+            self._doubtful.discard(entry.object)
         return bool(admitted)
 
     def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
@@ -105,7 +115,7 @@ class DiskTier:
                 return None
             return row._replace(validated_at=validated_at, expires_at=expires_at)
 
-        return self._use("refresh", False, lambda shelf: shelf.retime(key, confirmed))
+        return not self._in_doubt(key) and self._write("refresh", False, lambda shelf: shelf.retime(key, confirmed))
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""
@@ -113,15 +123,29 @@ class DiskTier:
         def expired(row: Row) -> Row:
             return row._replace(expires_at=never_fresh(row.validated_at))
 
-        self._use("expire", False, lambda shelf: shelf.retime(key, expired))
+        if self._write("expire", None, lambda shelf: shelf.retime(key, expired)) is None:
+            self._doubtful.add(key)
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
-        self._use("evict", None, lambda shelf: shelf.evict(key))
+        if self._write("evict", False, lambda shelf: shelf.evict(key)):
+            self._doubtful.discard(key)
+        else:
+            self._doubtful.add(key)
 
     def clear(self) -> None:
         """See `Tier.clear`. Rows of other namespaces stay."""
-        self._use("clear", None, lambda shelf: shelf.clear())
+        self._doubt_all = not self._write("clear", False, lambda shelf: shelf.clear())
+        if not self._doubt_all:
+            self._doubtful.clear()
+
+    def _in_doubt(self, key: ObjectKey) -> bool:
+        """Whether what is held for the key must not be used; what could not be evicted is tried again."""
+        if self._doubt_all:
+            self.clear()
+        if key in self._doubtful and not self._doubt_all:
+            self.evict(key)
+        return self._doubt_all or key in self._doubtful
 
     def usage(self) -> Usage:
         """See `Tier.usage`."""
@@ -129,6 +153,8 @@ class DiskTier:
 
     def describe(self, key: ObjectKey) -> Held | None:
         """See `Tier.describe`."""
+        if self._in_doubt(key):
+            return None
         return self._use("describe", None, lambda shelf: shelf.describe(key))
 
     def budget(self) -> Budget | None:
@@ -146,7 +172,19 @@ class DiskTier:
                 atexit.unregister(self.close)
                 rmtree(self.path, ignore_errors=True)
 
+    def renew(self) -> None:
+        """See `Tier.renew`."""
+        self._lock = threading.RLock()
+        if self._store is not None:
+            self._store.leave_to_parent()
+
     # -- opening and trouble ----------------------------------------------------------------------------------------------
+
+    def _write(self, doing: str, otherwise: T, work: Callable[[Shelf], T]) -> T:
+        """`_use` for what takes the database's lock, which is left alone for a while after it could not be had."""
+        if time.monotonic() < self._read_only_until:
+            return otherwise
+        return self._use(doing, otherwise, work)
 
     def _use(self, doing: str, otherwise: T, work: Callable[[Shelf], T]) -> T:
         """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble.
@@ -156,22 +194,30 @@ class DiskTier:
         shelf = self._shelf or self._opened()
         if shelf is None:
             return otherwise
-        from s3warm.tiers.database import is_malformed
         from s3warm.tiers.store import StoreError
 
-        kind, where = f"disk_{doing}", self.path
         try:
             result = work(shelf)
         except StoreError as error:
-            self._counters.disk_errors += 1
-            self._troubles.report(
-                kind, f"the cache directory {where} gives trouble ({error}); s3warm goes on without", directory=where
-            )
-            if is_malformed(error):
-                self._discard()
+            self._trouble(doing, error)
             return otherwise
-        self._troubles.over(kind, f"the cache directory {where} works again", directory=where)
+        self._troubles.over(f"disk_{doing}", f"the cache directory {self.path} works again", directory=self.path)
         return result
+
+    def _trouble(self, doing: str, error: Exception) -> None:
+        """Something of the disk's own went wrong: count it, report the first of its kind, and draw the consequences."""
+        from s3warm.tiers.store import is_busy, is_malformed
+
+        self._counters.disk_errors += 1
+        message = f"the cache directory {self.path} gives trouble ({error}); s3warm goes on without"
+        self._troubles.report(f"disk_{doing}", message, directory=self.path)
+        if is_malformed(error):
+            self._discard()
+        elif is_busy(error):
+            self._read_only_until = time.monotonic() + REST_AFTER_BUSY
+        elif isinstance(error, FileNotFoundError):
+            with self._lock:  # the directory, or the database in it, was removed under us: the next use makes it anew
+                self._let_go()
 
     def _opened(self) -> Shelf | None:
         with self._lock:
@@ -227,19 +273,22 @@ class DiskTier:
         )
         shelf.hold_budget()
         if store.held() > self._settled.bytes:
-            self._closed = True
             raise OSError(f"its budget of {self._settled.bytes:,} bytes is less than an empty database takes")
         self._shelf = shelf
 
     def _discard(self) -> None:
-        """The database is malformed: the next use makes it anew."""
-        from s3warm.tiers.database import database_files
+        """The database is malformed: the next use makes it anew. Unless somebody else has done so already."""
+        from s3warm.tiers.database import database_files, identity
+        from s3warm.tiers.directory import Directory
 
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
+            opened = self._store.inode if self._store is not None else 0
             self._let_go()
-            for path in database_files(self.path):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+            with Directory(self.path).lock(_OPENING) as lock:
+                if lock.acquire(timeout=OPEN_TIMEOUT) and identity(self.path) == opened:
+                    for path in database_files(self.path):
+                        with contextlib.suppress(OSError):
+                            os.unlink(path)
 
     def _let_go(self) -> None:
         store, self._store, self._shelf = self._store, None, None

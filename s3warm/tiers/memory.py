@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from s3warm.metrics import Counters
     from s3warm.rules.eviction import Candidate, Cost, Rank, Verdict
     from s3warm.tiers.base import Evicted
+    from s3warm.tiers.slot import Handle
 
     Slots = dict[str, dict[object, "Slot"]]
 
@@ -77,7 +78,7 @@ class MemoryTier:
                 self._held += slot.cost
                 self._entries += 1
                 self._shrink(victims)  # the dict or the heap may have grown by a step just now
-                admitted = slot.live
+                admitted = slot.handle.slot is not None
         for victim in victims:
             self._evicted(victim.item.object, len(victim.item.body))
         return admitted
@@ -132,6 +133,10 @@ class MemoryTier:
         with self._lock:
             return self._gone_hits + sum(slot.hits for bucket in self.slots.values() for slot in bucket.values())
 
+    def renew(self) -> None:
+        """See `Tier.renew`."""
+        self._lock = threading.RLock()
+
     def close(self) -> None:
         """See `Tier.close`. Nothing is admitted from now on."""
         with self._lock:
@@ -179,7 +184,7 @@ class MemoryTier:
         del bucket[slot_key(slot.object)]
         if not bucket:
             del self.slots[slot.object.bucket]
-        slot.live = False
+        slot.handle.slot = None
         self._held -= slot.cost
         self._entries -= 1
         self._gone_hits += slot.hits
@@ -192,19 +197,19 @@ class _Order:
 
     def __init__(self) -> None:
         self.floor = 0.0
-        self._heap: list[tuple[float, Slot]] = []
+        self._heap: list[tuple[float, Handle]] = []
         self._dead = 0
 
     def add(self, slot: Slot, rank: Rank) -> None:
         slot.priority, slot.frequency, slot.weight = rank
         slot.filed_hits = slot.hits
-        heapq.heappush(self._heap, (slot.priority, slot))
+        heapq.heappush(self._heap, (slot.priority, slot.handle))
 
     def pop(self) -> Candidate | None:
         """See `Queue.pop`."""
         while self._heap:
-            _, slot = heapq.heappop(self._heap)
-            if slot.live:
+            slot = heapq.heappop(self._heap)[1].slot
+            if slot is not None:
                 rank = eviction.Rank(slot.priority, slot.frequency, slot.weight)
                 return eviction.Candidate(slot, rank, slot.hits - slot.filed_hits, slot.cost)
             self._dead -= 1
@@ -214,7 +219,7 @@ class _Order:
         """See `Queue.file`."""
         slot: Slot = candidate.item
         if rank is candidate.rank:
-            heapq.heappush(self._heap, (slot.priority, slot))
+            heapq.heappush(self._heap, (slot.priority, slot.handle))
         else:
             self.add(slot, rank)
 
@@ -222,7 +227,7 @@ class _Order:
         """A slot that is in the heap went; half of a heap dead is too much."""
         self._dead += 1
         if self._dead * 2 > len(self._heap) + 16:
-            self._heap = [item for item in self._heap if item[1].live]
+            self._heap = [item for item in self._heap if item[1].slot is not None]
             heapq.heapify(self._heap)
             self._dead = 0
 

@@ -5,6 +5,7 @@ Small bodies lie in their rows, larger ones in files of their own. Everything ra
 
 from __future__ import annotations
 
+import contextlib
 from zlib import crc32
 
 from s3warm import codec
@@ -16,7 +17,7 @@ from s3warm.tiers.store import LOG_SIZE, Store, Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from s3warm.entry import Entry
     from s3warm.keys import ObjectKey
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelf"]
 
-ROW_OVERHEAD = 1024  # bytes that a row takes beside its body: text, indices, rank
-_HITS_KEPT = 10_000
+ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
+_HITS_KEPT = 4_000
 
 
 class Shelf:
@@ -61,6 +62,9 @@ class Shelf:
         self._counters = counters
         self._evicted = evicted
         self._corrupted = corrupted
+        self._staged_bytes = 0  # of files that are being written
+        # Of the transaction under way, which may yet be rolled back; guarded by it.
+        self._victims: list[tuple[ObjectKey, int]] = []
         # Hits since a row was filed; lost with the process, which costs the order some accuracy and spares each hit a write.
         self._hits: dict[bytes, int] = {}
 
@@ -92,6 +96,16 @@ class Shelf:
         """See `Tier.usage`."""
         return Usage(self._store.held(), self._budget, self._store.entries())
 
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A transaction; who was evicted in it is told once it is committed."""
+        with self._store.writing():
+            victims = self._victims = []
+            yield
+        self._counters.evictions += len(victims)
+        for key, size in victims:
+            self._evicted(key, size)
+
     def _look_up(self, row_key: bytes, key: ObjectKey) -> tuple[Row | None, bytes | None]:
         """The row of an object and its inline body; a row that is not the object's own is dropped."""
         try:
@@ -102,7 +116,7 @@ class Shelf:
             if row.object != key or row.namespace != self._namespace:
                 raise rows.BadRow("its row speaks of another object")
         except (Unreadable, rows.BadRow) as error:
-            self._drop_corrupt(row_key, key, error)
+            self._drop_corrupt(row_key, key, error, None)
             return None, None
         return row, found[1]
 
@@ -115,9 +129,7 @@ class Shelf:
                 stored, seal = self._directory.read(rows.file_name(row_key, row.info.etag), row.stored_size)
             except FileNotFoundError:
                 # Another process has just replaced or evicted it, or a crash came between file and row.
-                with self._store.writing():
-                    if self._store.text(row_key) == rows.pack(row):
-                        self._drop(row_key)
+                self._drop_if_still(row_key, rows.pack(row))
                 return None
         try:
             if len(stored) != row.stored_size:
@@ -128,14 +140,21 @@ class Shelf:
             if (seal is None or seal != row.seal) and (len(stored) != row.info.size or crc32(stored) != row.checksum):
                 raise codec.CorruptFrame("its checksum differs")
         except codec.CorruptFrame as error:
-            self._drop_corrupt(row_key, row.object, error)
+            self._drop_corrupt(row_key, row.object, error, rows.pack(row))
             return None
         return stored
 
-    def _drop_corrupt(self, row_key: bytes, key: ObjectKey, error: Exception) -> None:
-        with self._store.writing():
-            self._drop(row_key)
-        self._corrupted(key, error)
+    def _drop_corrupt(self, row_key: bytes, key: ObjectKey, error: Exception, text: str | None) -> None:
+        if self._drop_if_still(row_key, text):
+            self._corrupted(key, error)
+
+    def _drop_if_still(self, row_key: bytes, text: str | None) -> bool:
+        """Drop a row, unless another process has replaced it since it was read (None: whatever it says)."""
+        with self._transaction():
+            still = text is None or self._store.text(row_key) == text
+            if still:
+                self._drop(row_key)
+        return still
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 
@@ -150,11 +169,13 @@ class Shelf:
             return self._commit(row_key, row._replace(stored_size=len(stored)), stored, None)
         if not self._reserve(row_key, row, len(entry.body if stored is None else stored)):
             return False
+        self._staged_bytes += len(entry.body)
         staged = self._directory.stage(rows.file_name(row_key, entry.etag))
         try:
             size = staged.write(codec.compressed_chunks(entry.body, self._level) if stored is None else [stored])
             return self._commit(row_key, row._replace(stored_size=size), None, staged)
         finally:
+            self._staged_bytes -= len(entry.body)
             staged.finish()
 
     def retime(self, key: ObjectKey, change: Callable[[Row], Row | None]) -> bool:
@@ -171,22 +192,24 @@ class Shelf:
                 return True
             # Another process was quicker: look at what it wrote.
 
-    def evict(self, key: ObjectKey) -> None:
-        """See `Tier.evict`."""
+    def evict(self, key: ObjectKey) -> bool:
+        """See `Tier.evict`. True, as it is done."""
         row_key = rows.digest(self._namespace, key)
         if self._store.text(row_key) is not None:
-            with self._store.writing():
+            with self._transaction():
                 self._drop(row_key)
             self.hold_budget()
+        return True
 
-    def clear(self) -> None:
-        """Forget every row of this namespace, and those that nobody can read."""
-        with self._store.writing():
+    def clear(self) -> bool:
+        """Forget every row of this namespace, and those that nobody can read. True, as it is done."""
+        with self._transaction():
             for row_key, text in self._store.texts():
                 row = rows.readable(text)
                 if row is None or row.namespace == self._namespace:
                     self._drop(row_key)
         self._store.fold()
+        return True
 
     def hold_budget(self) -> None:
         """Evict until what is really held is within the budget: SQLite takes whole pages, and keeps a log beside them."""
@@ -194,7 +217,7 @@ class Shelf:
             return
         self._store.fold()
         while (over := self._store.held() - self._budget) > 0:
-            with self._store.writing():
+            with self._transaction():
                 gave = self._make_room(over, None)
             self._store.fold()
             if not gave:
@@ -212,7 +235,7 @@ class Shelf:
 
     def _reserve(self, row_key: bytes, row: Row, size: int) -> bool:
         """Make room before the first byte of a file is written. If there is none, what is held for the key goes too: it is older."""
-        with self._store.writing():
+        with self._transaction():
             admitted = self._make_room(self._needed(size), row.info.size)
             held = rows.readable(self._store.text(row_key))
             if not admitted and (held is None or held.validated_at <= row.validated_at):
@@ -222,19 +245,24 @@ class Shelf:
     def _commit(self, row_key: bytes, row: Row, inline: bytes | None, staged: Staged | None) -> bool:
         """Publish body and row in one transaction, and remove the file of the body that they replace."""
         store = self._store
-        with store.writing():
+        with self._transaction():
             old = rows.readable(store.text(row_key))
             if old is not None and old.validated_at > row.validated_at:
                 return False
-            if not self._make_room(self._needed(row.stored_size), row.info.size):
+            reserved = row.info.size if staged is not None else 0
+            if not self._make_room(self._needed(row.stored_size) - reserved, row.info.size):
                 self._drop(row_key)
                 return False
             if staged is not None:
                 row = row._replace(seal=staged.publish())
-            store.write(row_key, rows.pack(row), inline, row.stored_size if staged is not None else 0)
+            text = rows.pack(row)
+            store.write(row_key, text, inline, row.stored_size if staged is not None else 0)
             weight = self._cost.weight(row.info.size)
-            store.rank(row_key, eviction.newcomer(store.floor, weight), row.stored_size + ROW_OVERHEAD)
+            size = row.stored_size + len(text) + ROW_OVERHEAD
+            store.rank(row_key, eviction.newcomer(store.floor, weight), size)
             self._hits.pop(row_key, None)
+        if staged is not None:
+            staged.committed()
         if old is not None and (staged is None or old.info.etag != row.info.etag):
             self._directory.remove(rows.file_name(row_key, old.info.etag))
         self.hold_budget()
@@ -243,7 +271,7 @@ class Shelf:
     # -- room -------------------------------------------------------------------------------------------------------------
 
     def _needed(self, stored_size: int) -> int:
-        return self._store.held() + stored_size + ROW_OVERHEAD - (self._budget - self._headroom)
+        return self._store.held() + self._staged_bytes + stored_size + ROW_OVERHEAD - (self._budget - self._headroom)
 
     def _make_room(self, needed: int, newcomer_size: int | None) -> bool:
         """Evict until `needed` bytes are free, for a body of `newcomer_size` or at any cost; inside a transaction."""
@@ -254,11 +282,10 @@ class Shelf:
         verdict = eviction.make_room(_Order(store, self._hits), needed, store.floor, weight)
         store.floor = verdict.floor
         for victim in verdict.victims:
-            self._counters.evictions += 1
             row = rows.readable(store.text(victim.item))
             self._drop(victim.item)
             if row is not None:
-                self._evicted(row.object, row.info.size)
+                self._victims.append((row.object, row.info.size))
         return verdict.admitted
 
     def _drop(self, row_key: bytes) -> None:

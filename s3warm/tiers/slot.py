@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from s3warm.entry import Metadata
     from s3warm.keys import ObjectKey
 
-__all__ = ["Slot", "footprint", "slot_key"]
+__all__ = ["Handle", "Slot", "footprint", "slot_key"]
 
 
 class Slot:
@@ -24,9 +24,9 @@ class Slot:
         "expires_at",
         "filed_hits",
         "frequency",
+        "handle",
         "hits",
         "info",
-        "live",
         "object",
         "priority",
         "validated_at",
@@ -45,20 +45,29 @@ class Slot:
     frequency: float
     weight: float
     filed_hits: int
-    live: bool
+    handle: Handle
 
     def __init__(self, entry: Entry) -> None:
         self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
         self.deadline = self.expires_at
         self.hits = self.filed_hits = 0
-        self.live = True
+        self.handle = Handle(self)
 
     def entry(self) -> Entry:
         """The slot's content as an immutable entry."""
         return Entry(self.object, self.info, self.validated_at, self.expires_at, self.body)
 
-    def __lt__(self, other: Slot) -> bool:
-        # Only reached by two slots of one priority in the heap; either may go first.
+
+class Handle:
+    """What stands for a slot in the order of eviction. It lets go of a slot that is removed, whose body is then free at once."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot: Slot | None = slot
+
+    def __lt__(self, other: Handle) -> bool:
+        # Only reached by two of one priority in the heap; either may go first.
         return id(self) < id(other)
 
 
@@ -109,7 +118,7 @@ def _fixed() -> int:
     key, info = ObjectKey("b", "k"), Metadata("", 0)
     slot = Slot(Entry(key, info, 0.0, 0.0, b""))
     numbers = 6 * sys.getsizeof(0.5) + 2 * sys.getsizeof(2**31)  # times, ranks, last_modified; size and cost
-    return sum(_rounded(sys.getsizeof(part)) for part in (key, info, slot, (0.5, slot))) + numbers
+    return sum(_rounded(sys.getsizeof(part)) for part in (key, info, slot, slot.handle, (0.5, slot))) + numbers
 
 
 _FIXED = _fixed()

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable"]
+__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed"]
 
 MODE_RAW = 1
 
-StoreError = (sqlite3.Error, diskcache.Timeout, OSError)
+# What a damaged database makes of values on their way through diskcache and this package.
+_OddValues = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+StoreError = (sqlite3.Error, diskcache.Timeout, OSError, *_OddValues)
 
 _SETTINGS: dict[str, Any] = {
     "statistics": 0,
@@ -113,16 +115,18 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._writing_thread = 0
         self._floor = 0.0
         discard_foreign(directory, _KNOWN_SETTINGS)
+        self.inode = 0
         with self._as_writer():
             super().__init__(directory, timeout=database.BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
             self._create_order()
+        self.inode = database.identity(directory)
 
     # -- connections ------------------------------------------------------------------------------------------------------
 
     @property
     def _con(self) -> sqlite3.Connection:
         if self._pid != os.getpid():
-            self._leave_to_parent()
+            self.leave_to_parent()
         if self._writing_thread == threading.get_ident():
             if self._writer is None:
                 self._writer = self._connect()
@@ -142,6 +146,8 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=database.BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        # A row with bytes that are no text must be a row that can be dropped, not an error of each statement that meets it.
+        connection.text_factory = _text
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
         connection.execute("PRAGMA mmap_size = 0")
@@ -150,8 +156,8 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         connection.execute("PRAGMA journal_size_limit = 0")
         return connection
 
-    def _leave_to_parent(self) -> None:
-        """After a fork: the parent's connections are leaked on purpose, since closing them would release its locks."""
+    def leave_to_parent(self) -> None:
+        """This is a forked child: the parent's connections are leaked on purpose, since closing them would release its locks."""
         _left_to_parents.extend(connection for connection in (self._reader, self._writer) if connection is not None)
         self._reader = self._writer = None
         self._reading, self._writing = threading.Lock(), threading.RLock()
@@ -161,7 +167,7 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def close(self) -> None:
         """Close both connections, whichever thread asks (diskcache closes the calling thread's only)."""
         if self._pid != os.getpid():
-            self._leave_to_parent()
+            self.leave_to_parent()
         with self._writing, self._reading:
             for connection in (self._reader, self._writer):
                 if connection is not None:
@@ -184,7 +190,13 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """A transaction, exclusive among all threads and processes on the directory."""
+        """A transaction, exclusive among all threads and processes on the directory.
+
+        Raises:
+            FileNotFoundError: the database was removed or replaced since it was opened.
+        """
+        if database.identity(self._directory) != self.inode:
+            raise FileNotFoundError(f"{self._directory} has another database now")
         with self._as_writer(), self.transact():
             yield
 
@@ -240,6 +252,8 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         """Bytes of the database, its log and the files that rows stand for."""
         with self._as_writer():
             total = int(self.volume())
+        if total < 0:
+            raise ValueError("the database says that it holds less than nothing")
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(OSError):
                 total += os.stat(os.path.join(self._directory, DATABASE + suffix)).st_size
@@ -289,6 +303,24 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         key, priority, frequency, weight, size = found
         self._sql("DELETE FROM Rank WHERE key = ?", (key,))
         return Candidate(key, Rank(priority, frequency, weight), 0, size)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether an error says that another process has the database locked for longer than anybody should wait."""
+    return isinstance(error, diskcache.Timeout) or (isinstance(error, sqlite3.OperationalError) and "locked" in str(error))
+
+
+def is_malformed(error: BaseException) -> bool:
+    """Whether an error says that the database is damaged, rather than busy, full, closed or out of reach."""
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in ("malformed", "no such", "has no column"))
+    if isinstance(error, (sqlite3.InterfaceError, sqlite3.ProgrammingError, OSError, diskcache.Timeout)):
+        return False
+    return isinstance(error, (sqlite3.DatabaseError, *_OddValues))
 
 
 _NOTHING = b"no such row"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from s3warm.tiers import database as database_module
+from s3warm.tiers import disk as disk_module
 from s3warm.tiers import row as rows
 from s3warm.tiers.database import DATABASE
 from tests.support.entries import NOW, an_entry, noise, text
@@ -461,14 +462,17 @@ def test_namespaces_on_one_directory_see_nothing_of_each_other(tmp_path: Path) -
 
 def test_a_locked_database_costs_a_bounded_wait_and_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(disk_module, "REST_AFTER_BUSY", 0)
     directory, journal = tmp_path / "cache", Journal()
     tier = disk_tier(directory, journal=journal)
     tier.put(an_entry(b"held"))
+    tier.put(an_entry(key="other"))
     with database(directory) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         assert not tier.put(an_entry(b"new", validated_at=NOW + 1))
         assert journal.counters.disk_errors > 0
-        assert tier.get(an_entry().object) is not None, "readers are not blocked"
+        assert tier.get(an_entry().object) is None, "what should have been replaced is not found"
+        assert tier.get(an_entry(key="other").object) is not None, "readers are not blocked"
         blocker.execute("ROLLBACK")
         assert tier.put(an_entry(b"new", validated_at=NOW + 2))
 

@@ -104,6 +104,9 @@ class World:
         self.refreshed += 1
         return self.refreshes
 
+    def renew(self) -> None:
+        raise AssertionError
+
     def close(self) -> None:
         self.closed += 1
 

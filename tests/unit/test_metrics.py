@@ -6,12 +6,19 @@ import logging
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 
 import pytest
 
-from s3warm.metrics import Counters, Event, Stats, Troubles, notify
+from s3warm.metrics import Announcer, Counters, Event, Stats, Troubles
 
 GAUGES = ["memory_bytes", "memory_budget", "memory_entries", "disk_bytes", "disk_budget"]
+
+
+def tell(hook: Callable[[Event], None] | None, event: Event, troubles: Troubles) -> None:
+    announcer = Announcer(hook, troubles)
+    announcer.note(event)
+    announcer.announce()
 
 
 def test_the_contract_fields_are_there() -> None:
@@ -107,8 +114,8 @@ def test_what_a_hook_raises_is_reported_once_and_goes_no_further(caplog: pytest.
         raise RuntimeError(event.name)
 
     troubles = Troubles()
-    notify(hook, Event("fetched"), troubles)
-    notify(hook, Event("evicted"), troubles)
+    tell(hook, Event("fetched"), troubles)
+    tell(hook, Event("evicted"), troubles)
     (record,) = caplog.records
     assert record.getMessage() == "the on_event hook raised RuntimeError('fetched'); its errors are ignored"
     assert (vars(record)["s3warm_trouble"], vars(record)["s3warm_event"]) == ("on_event", "fetched")
@@ -119,14 +126,14 @@ def test_an_interruption_in_a_hook_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        notify(hook, Event("fetched"), Troubles())
+        tell(hook, Event("fetched"), Troubles())
 
 
 def test_a_hook_gets_the_event_and_none_is_none(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Event] = []
     event = Event("fetched", "b", "k", 3)
-    notify(seen.append, event, Troubles())
-    notify(None, event, Troubles())
+    tell(seen.append, event, Troubles())
+    tell(None, event, Troubles())
     assert seen == [event]
     assert caplog.records == []
 

@@ -46,7 +46,7 @@ rows = st.builds(
     stored_size=whole,
     checksum=st.integers(0, 2**32 - 1),
     seal=st.none() | st.builds(Seal, whole, whole, whole),
-    validated_at=floats,
+    validated_at=st.floats(allow_nan=False, allow_infinity=False),
     expires_at=floats,
 )
 json_values = st.recursive(
