@@ -34,7 +34,7 @@ e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed
 bench: $(VENV)/.bench  ## speed beside the peers'
 	$(BIN)/python -m tests.bench
 
-wheel: $(VENV)/.check  ## the wheel, in dist/
+wheel: $(VENV)/.test  ## the wheel, in dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove what was made here

@@ -62,6 +62,11 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 # Bound once: the front follows the default cache, so this name stays right when `configure` replaces it. A function around it
 # would cost a hit 40 % more.
 get = front.get

@@ -135,7 +135,7 @@ class ReadThrough(Front):
 
     def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
         where = locate(bucket, key, version_id)
-        bound = None if ttl is None else seconds(ttl)
+        bound = None if ttl is None else seconds(ttl, f"ttl of {where}")
         held = self._memory.get(where)
         if held is not None and self._is_fresh(held, bound):
             self._memory.hit(where)

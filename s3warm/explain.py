@@ -90,9 +90,12 @@ class Budgets(NamedTuple):
 
     def __str__(self) -> str:
         disk = "off" if self.disk is None else f"{_size(self.disk.bytes)}: {self.disk.origin}"
+        memory = f"off: {self.memory.origin}"
+        if self.memory.bytes:
+            memory = f"{_size(self.memory.bytes)}: {self.memory.origin}; bodies up to {_size(self.largest_in_memory)}"
         return "\n".join(
             (
-                f"memory  {_size(self.memory.bytes)}: {self.memory.origin}; bodies up to {_size(self.largest_in_memory)}",
+                f"memory  {memory}",
                 f"disk    {disk}" + (f" (in {self.directory})" if self.disk is not None else ""),
             )
         )

@@ -100,8 +100,12 @@ class Cache(ReadThrough):
     ) -> None:
         environ = os.environ
         settings = resolve(settings, options, environ)
-        if switch("S3WARM_DISABLED", environ):
+        disabled = switch("S3WARM_DISABLED", environ)
+        if disabled:
             settings = settings.replace(memory_budget=0, disk_budget=0)
+        if client is not None and not callable(getattr(client, "get_object", None)):
+            kind = type(client).__name__
+            raise TypeError(f"client must be a boto3 S3 client, as from boto3.client('s3'), or None, not {kind}: {client!r}")
         if not callable(clock):
             raise TypeError(f"clock must be a function without arguments, not {clock!r}")
         if on_event is not None and not callable(on_event):
@@ -126,6 +130,8 @@ class Cache(ReadThrough):
             rss=machine.resident_memory(),
             concurrency=processes,
         )
+        if disabled:
+            self._memory_budget = budget.Budget(0, "S3WARM_DISABLED=1")
         self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
         self._disk_tier: DiskTier | None = None
         if settings.disk_budget != 0 and sys.platform != "win32":

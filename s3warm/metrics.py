@@ -51,6 +51,8 @@ class Stats(NamedTuple):
     disk_budget: int = 0
 
     def __sub__(self, before: Stats) -> Stats:
+        if not isinstance(before, Stats):
+            return NotImplemented
         counted = {name: getattr(self, name) - getattr(before, name) for name in _COUNTED}
         return self._replace(**counted)
 

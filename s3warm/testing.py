@@ -63,6 +63,9 @@ class FakeS3:
         (b'old', b'new', 2)
     """
 
+    # Slots, so that a misspelt `down` is an error.
+    __slots__ = ("_objects", "before_answer", "denied", "down", "now", "requests")
+
     retries = True  # so that nothing waits to ask this origin again
 
     def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:

@@ -38,26 +38,23 @@ class Unacceptable(ValueError):
     """A value that a setting does not accept; `Settings` turns it into a `ConfigurationError`."""
 
 
-def seconds(value: Any) -> float:
-    """A duration in seconds from a number or a `timedelta`; strings only for the environment's sake.
+def seconds(value: Any, name: str = "a duration") -> float:
+    """A duration in seconds from a number or a `timedelta`; `name` is what an error calls it.
 
     Raises:
         TypeError: not a duration at all.
         ValueError: negative, or not a number.
     """
-    if isinstance(value, bool):
-        raise TypeError(f"a duration is seconds or a timedelta, not {value!r}")
-    if isinstance(value, (int, float)):
-        try:
-            number = float(value)
-        except OverflowError:
-            raise ValueError("a duration of more seconds than a float can hold") from None
-    elif hasattr(value, "total_seconds"):
-        number = float(value.total_seconds())
-    else:
-        raise TypeError(f"a duration is seconds or a timedelta, not {type(value).__name__}: {value!r}")
+    wanted = f"{name} must be seconds or a timedelta, 0 or more"
+    total_seconds = getattr(value, "total_seconds", None)
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) or total_seconds is not None):
+        raise TypeError(f"{wanted}, not {type(value).__name__}: {value!r}")
+    try:
+        number = float(value if total_seconds is None else total_seconds())
+    except OverflowError:
+        raise ValueError(f"{wanted}, and no more than a float can hold") from None
     if not number >= 0:
-        raise ValueError(f"a duration cannot be negative or not a number: {value!r}")
+        raise ValueError(f"{wanted}, not {value!r}")
     return number
 
 
@@ -117,7 +114,7 @@ def directory(value: Any) -> str | None:
     if not isinstance(path, str) or "\0" in path:
         raise Unacceptable
     os.fsencode(path)  # half of a surrogate pair is no path, and raises a ValueError
-    return os.path.abspath(path)
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def compression_level(value: Any) -> int:

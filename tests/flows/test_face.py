@@ -265,8 +265,33 @@ def test_looking_at_a_clients_credentials_sends_nothing(tmp_path: Path) -> None:
 
     stub = SimpleNamespace(
         _request_signer=SimpleNamespace(_credentials=Refreshable()),
+        get_object=lambda **_: None,
         meta=SimpleNamespace(endpoint_url="https://s3", region_name="eu-west-1"),
     )
     cache = s3warm.Cache(client=stub, directory=tmp_path)
     assert cache._disk_tier is not None
     assert cache._disk_tier.namespace.startswith("private")
+
+
+@pytest.mark.parametrize("wrong", ["x", 7, object()])
+def test_a_client_that_is_none_is_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"client must be a boto3 S3 client"):
+        s3warm.Cache(client=wrong)
+
+
+def test_a_disabled_cache_says_why_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3WARM_DISABLED", "1")
+    assert str(s3warm.Cache().budgets()) == "memory  off: S3WARM_DISABLED=1\ndisk    off"
+
+
+def test_a_directory_may_begin_with_the_home_directory() -> None:
+    assert s3warm.Settings(directory="~/cache").directory == os.path.expanduser("~/cache")
+
+
+def test_the_face_shows_its_names_and_nothing_else() -> None:
+    assert dir(s3warm) == sorted(s3warm.__all__)
+
+
+def test_a_misspelt_attribute_of_the_fake_is_an_error() -> None:
+    with pytest.raises(AttributeError):
+        FakeS3().dwon = True  # type: ignore[attr-defined]

@@ -360,7 +360,7 @@ def test_a_duration_of_a_call_that_makes_no_sense_is_a_value_error(value: Any) -
 
 @pytest.mark.parametrize("value", ["60", None, True, b"1", [], object()])
 def test_a_duration_of_a_call_that_is_none_is_a_type_error(value: Any) -> None:
-    with pytest.raises(TypeError, match="a duration is seconds or a timedelta"):
+    with pytest.raises(TypeError, match="a duration must be seconds or a timedelta"):
         seconds(value)
 
 
