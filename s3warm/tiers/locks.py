@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -69,10 +70,10 @@ class RangeLock:
         import fcntl
 
         try:
-            if hasattr(fcntl, "F_OFD_SETLK"):
+            if sys.platform == "linux":
                 request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, self._offset, 1, 0)
                 fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request)
-            else:  # macOS: a process's own locks never exclude it, which is all right for development
+            else:  # macOS, whose struct is another: a process's own locks never exclude it, which is all right for development
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._offset)
         except (BlockingIOError, PermissionError):
             return False

@@ -153,3 +153,26 @@ def test_the_module_has_a_version() -> None:
     from importlib.metadata import version
 
     assert s3warm.__version__ == version("s3warm")
+
+
+WINDOWS = """
+import os, sys
+sys.platform = "win32"
+for name in ("sysconf", "statvfs", "fork", "register_at_fork", "geteuid", "getuid", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"):
+    if hasattr(os, name):
+        delattr(os, name)
+sys.modules["fcntl"] = sys.modules["resource"] = None
+from s3warm.testing import fake_s3
+import s3warm
+with fake_s3({"s3://b/k": b"body"}) as s3:
+    assert s3warm.get("b", "k") is s3warm.get("b", "k")
+    assert s3warm.explain("b", "k").tiers == ("memory",)
+    assert s3warm.budgets().disk is None and s3warm.budgets().memory.bytes > 0
+    print(len(s3.requests))
+"""
+
+
+def test_without_what_windows_lacks_it_runs_with_memory_alone() -> None:
+    """Not Windows, but Python without the functions that are missing there."""
+    done = subprocess.run([sys.executable, "-c", WINDOWS], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
