@@ -90,9 +90,10 @@ class ConditionalFetch:
         if size is not None and size > largest:
             raise ObjectTooLargeError(_too_large(key, size, largest), bucket=key.bucket, key=key.key)
         try:
-            body = _read_exactly(response, size) if size is not None else _read_all(key, response, largest)
+            digest = integrity.Digest(key, headers)
+            body = _read_all(key, response, digest, largest) if size is None else _read_exactly(response, digest, size)
             self._counters.origin_bytes += len(body)
-            verified_by = integrity.verify(key, headers, body)
+            verified_by = digest.verify()
         except TransportError as error:
             raise _Failed(failures.of_transport(key, error), broken_body=True) from (error.__cause__ or error)
         except integrity.Mismatch as error:
@@ -112,8 +113,8 @@ class _Failed(Exception):
         self.broken_body = broken_body
 
 
-def _read_exactly(response: Response, size: int) -> bytes:
-    """A body of known length, read into the one allocation that is then returned.
+def _read_exactly(response: Response, digest: integrity.Digest, size: int) -> bytes:
+    """A body of known length, read into the one allocation that is then returned, and summed while the network brings the next piece.
 
     `BytesIO` owns a bytes object that nobody else knows, may be written through its buffer, and is handed out by
     `getvalue()` without a copy. `bytes(bytearray)` would need the body twice.
@@ -125,16 +126,18 @@ def _read_exactly(response: Response, size: int) -> bytes:
             count = response.readinto(view[position : position + _CHUNK])
             if not count:
                 raise TransportError(f"the body ended after {position} of {size} bytes")
+            digest.update(view[position : position + count])
             position += count
     return buffer.getvalue()
 
 
-def _read_all(key: ObjectKey, response: Response, largest: int) -> bytes:
+def _read_all(key: ObjectKey, response: Response, digest: integrity.Digest, largest: int) -> bytes:
     """A body of unknown length (chunked: no S3 does that for objects, some gateways do)."""
     body = bytearray()
     chunk = memoryview(bytearray(_CHUNK))
     while count := response.readinto(chunk):
         body += chunk[:count]
+        digest.update(chunk[:count])
         if len(body) > largest:
             raise ObjectTooLargeError(_too_large(key, len(body), largest), bucket=key.bucket, key=key.key)
     return bytes(body)

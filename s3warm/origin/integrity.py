@@ -5,35 +5,77 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from s3warm.keys import ObjectKey
 
-__all__ = ["Mismatch", "verify"]
+__all__ = ["Digest", "Mismatch"]
 
 
 class Mismatch(ValueError):
     """The body is not the one that was described."""
 
 
-def verify(key: ObjectKey, headers: Mapping[str, str], body: bytes) -> str:
-    """Check the body and name what it was checked against; the length is the caller's to check.
+class Digest:
+    """What a body is to be checked against, and the sum of what has arrived of it so far.
 
-    Raises:
-        Mismatch: the body is damaged.
+    `wanted` is False where S3 gave nothing to check against.
     """
+
+    def __init__(self, key: ObjectKey, headers: Mapping[str, str]) -> None:
+        self._name, self._expected = _expected(key, headers)
+        self.wanted = self._name != "length"
+        self._crc = 0
+        self._hash: Any = None
+        if self._name in ("md5", "sha1", "sha256"):
+            import hashlib
+
+            self._hash = hashlib.new(self._name, usedforsecurity=False)
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes into the sum."""
+        if self._hash is not None:
+            self._hash.update(data)
+        elif self.wanted:
+            from zlib import crc32
+
+            self._crc = crc32(data, self._crc)
+
+    def verify(self) -> str:
+        """Name what the body was checked against.
+
+        Raises:
+            Mismatch: it is not the body that S3 described.
+        """
+        if self.wanted:
+            digest = self._hash.digest() if self._hash is not None else self._crc.to_bytes(4, "big")
+            if digest != self._expected:
+                raise Mismatch(f"its {self._name} is {digest.hex()}, S3 said {self._expected.hex()}")
+        return self._name
+
+
+def _expected(key: ObjectKey, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    """Name and value of the strongest thing to check against."""
     md5 = md5_of_etag(key, headers)
     if md5 is not None:
-        import hashlib
-
-        _compare("md5", md5, hashlib.md5(body, usedforsecurity=False).hexdigest())
-        return "md5"
-    for name in ("sha256", "sha1", "crc32"):
-        expected = headers.get(f"x-amz-checksum-{name}")
+        return "md5", bytes.fromhex(md5)
+    for name, length in (("sha256", 32), ("sha1", 20), ("crc32", 4)):
+        value = headers.get(f"x-amz-checksum-{name}")
         # A composite checksum ("...-3", or so typed) covers the parts of an upload, which cannot be told from the whole.
-        if expected and "-" not in expected and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
-            _compare(name, expected, _digest(name, body))
-            return name
-    return "length"
+        if value and "-" not in value and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
+            expected = _decoded(value)
+            if len(expected) == length:
+                return name, expected
+    return "length", b""
+
+
+def _decoded(value: str) -> bytes:
+    from base64 import b64decode
+
+    try:
+        return b64decode(value, validate=True)
+    except ValueError:
+        return b""
 
 
 def md5_of_etag(key: ObjectKey, headers: Mapping[str, str]) -> str | None:
@@ -50,22 +92,3 @@ def md5_of_etag(key: ObjectKey, headers: Mapping[str, str]) -> str | None:
     if encryption != "AES256" or customer_key or key.bucket.endswith("--x-s3"):
         return None
     return etag
-
-
-def _digest(name: str, body: bytes) -> str:
-    from base64 import b64encode
-
-    if name == "crc32":
-        from zlib import crc32
-
-        digest = crc32(body).to_bytes(4, "big")
-    else:
-        import hashlib
-
-        digest = hashlib.new(name, body, usedforsecurity=False).digest()
-    return b64encode(digest).decode()
-
-
-def _compare(name: str, expected: str, actual: str) -> None:
-    if expected != actual:
-        raise Mismatch(f"its {name} is {actual}, S3 said {expected}")
