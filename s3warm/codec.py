@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import zstandard
 
-__all__ = ["RAW", "ZSTD", "CorruptFrame", "compress", "compressed_chunks", "decompress", "pays"]
+__all__ = ["MAX_RATIO", "RAW", "ZSTD", "CorruptFrame", "compress", "compressed_chunks", "decompress", "pays"]
 
 RAW = "raw"
 ZSTD = "zstd"
@@ -20,7 +20,7 @@ ZSTD = "zstd"
 _CHUNK = 1024 * 1024
 
 # The smallest block that there is, 4 bytes, can stand for the largest, 128 KiB of one byte (RFC 8878, section 3.1.1.2).
-_MAX_RATIO = 32 * 1024
+MAX_RATIO = 32 * 1024
 
 # A (de)compressor may serve one thread at a time, and making one costs more than a small frame.
 _local = threading.local()
@@ -69,7 +69,7 @@ def decompress(frame: bytes, size: int) -> bytes:
 
     try:
         claimed = zstandard.frame_content_size(frame)
-        if claimed != size or size > len(frame) * _MAX_RATIO:
+        if claimed != size or size > len(frame) * MAX_RATIO:
             raise CorruptFrame(f"a frame of {len(frame)} bytes claims {claimed} instead of {size}")
         body: bytes = _decompressor().decompress(frame)
     except zstandard.ZstdError as error:

@@ -81,6 +81,16 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
 class ObjectTooLargeError(S3WarmError):
     """The object does not fit into what the function has left. Its body is not downloaded, where S3 tells its length beforehand."""
 
+    @classmethod
+    def of(cls, uri: object, *, bucket: str, key: str, size: int, largest: int) -> ObjectTooLargeError:
+        """The error for an object of `size` bytes where there is memory for `largest`."""
+        return cls(
+            f"{uri} has {size:,} bytes ({size / 2**20:.1f} MiB), the function has {largest:,} ({largest / 2**20:.1f} MiB) left "
+            "for it; give the function more memory, or keep the object in smaller parts",
+            bucket=bucket,
+            key=key,
+        )
+
 
 class IntegrityError(S3WarmError):
     """The bytes that arrived are not those that S3 described (length or checksum), also when asked for again."""

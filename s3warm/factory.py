@@ -123,6 +123,10 @@ class Cache(ReadThrough):
 
         limit = machine.memory_limit(environ)
         processes = machine.concurrency(environ)
+
+        def largest() -> int:
+            return budget.memory_left(limit=limit.bytes, anonymous=machine.anonymous_memory(), concurrency=processes)
+
         self._memory_budget = budget.memory_budget(
             settings.memory_budget,
             limit=limit.bytes,
@@ -143,6 +147,7 @@ class Cache(ReadThrough):
                 level=settings.compression_level,
                 cost=FROM_ORIGIN,
                 free=machine.free_disk,
+                largest=largest,
                 counters=counters,
                 troubles=troubles,
                 evicted=evicted,
@@ -160,7 +165,7 @@ class Cache(ReadThrough):
             ),
             disk=self._disk_tier,
             origin=ConditionalFetch(self._supplier(client), counters),
-            largest=lambda: budget.memory_left(limit=limit.bytes, anonymous=machine.anonymous_memory(), concurrency=processes),
+            largest=largest,
             clock=clock,
             counters=counters,
             troubles=troubles,

@@ -24,7 +24,6 @@ __all__ = ["ConditionalFetch"]
 ATTEMPTS = 3
 ATTEMPTS_WITH_COPY = 2  # a stale copy at hand can be served instead: one repeat mends a connection that died while frozen
 BACKOFF = 0.1  # seconds before the second attempt, doubled for each further one, with full jitter
-MIB = 2**20
 _CHUNK = 256 * 1024  # urllib3's readinto reads into a buffer of its own first, as large as the one it is given
 
 
@@ -88,7 +87,7 @@ class ConditionalFetch:
         declared = headers.get("content-length")
         size = int(declared) if declared and declared.isascii() and declared.isdigit() else None
         if size is not None and size > largest:
-            raise ObjectTooLargeError(_too_large(key, size, largest), bucket=key.bucket, key=key.key)
+            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=size, largest=largest)
         try:
             digest = integrity.Digest(key, headers)
             body = _read_all(key, response, digest, largest) if size is None else _read_exactly(response, digest, size)
@@ -139,15 +138,8 @@ def _read_all(key: ObjectKey, response: Response, digest: integrity.Digest, larg
         body += chunk[:count]
         digest.update(chunk[:count])
         if len(body) > largest:
-            raise ObjectTooLargeError(_too_large(key, len(body), largest), bucket=key.bucket, key=key.key)
+            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=len(body), largest=largest)
     return bytes(body)
-
-
-def _too_large(key: ObjectKey, size: int, largest: int) -> str:
-    return (
-        f"{key} has {size:,} bytes ({size / MIB:.1f} MiB), the function has {largest:,} ({largest / MIB:.1f} MiB) left for it; "
-        "give the function more memory, or keep the object in smaller parts"
-    )
 
 
 def _metadata(headers: Mapping[str, str], size: int, verified_by: str) -> Metadata:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
         name: str
 
         def get(self, key: ObjectKey) -> Entry | None:
-            """What is held for the key, fresh or not, whole and verified; None if nothing is."""
+            """What is held for the key, fresh or not, whole and verified; None if nothing is.
+
+            Raises:
+                ObjectTooLargeError: there is not enough memory left for the body.
+            """
             ...
 
         def put(self, entry: Entry) -> bool:

@@ -60,6 +60,7 @@ class DiskTier:
         level: int,
         cost: Cost,
         free: Callable[[str], int],
+        largest: Callable[[], int],
         counters: Counters,
         troubles: Troubles,
         evicted: Evicted,
@@ -76,6 +77,7 @@ class DiskTier:
         self._level = level
         self._cost = cost
         self._free = free
+        self._largest = largest
         self._counters = counters
         self._troubles = troubles
         self._evicted = evicted
@@ -267,6 +269,7 @@ class DiskTier:
             budget=self._settled.bytes,
             level=self._level,
             cost=self._cost,
+            largest=self._largest,
             counters=self._counters,
             evicted=self._evicted,
             corrupted=self._corrupted,

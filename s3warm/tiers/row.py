@@ -9,7 +9,7 @@ import json
 from hashlib import blake2b
 from math import isfinite, isnan
 
-from s3warm.codec import RAW, ZSTD
+from s3warm.codec import MAX_RATIO, RAW, ZSTD
 from s3warm.entry import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
@@ -109,8 +109,9 @@ def _is_sane(row: Row) -> bool:
     texts_or_none = (row.object.version_id, info.version_id, info.content_type, info.content_encoding, info.cache_control)
     return (
         type(user) is dict
-        and row.codec in (RAW, ZSTD)
         and all(type(number) is int and number >= 0 for number in numbers)
+        and (info.size == row.stored_size if row.codec == RAW else info.size <= row.stored_size * MAX_RATIO)
+        and row.codec in (RAW, ZSTD)
         and type(row.validated_at) is type(row.expires_at) is float
         and isfinite(row.validated_at)
         and not isnan(row.expires_at)

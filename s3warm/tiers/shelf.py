@@ -9,6 +9,7 @@ import contextlib
 from zlib import crc32
 
 from s3warm import codec
+from s3warm.errors import ObjectTooLargeError
 from s3warm.rules import eviction, placement
 from s3warm.tiers import row as rows
 from s3warm.tiers.base import Held, Usage
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Shelf"]
 
 ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
+LOOK_FIRST = 2**20  # bytes; before a larger body is read it is asked whether there is memory for it
 _HITS_KEPT = 4_000
 
 
@@ -47,6 +49,7 @@ class Shelf:
         budget: int,
         level: int,
         cost: Cost,
+        largest: Callable[[], int],
         counters: Counters,
         evicted: Evicted,
         corrupted: Corrupted,
@@ -59,6 +62,7 @@ class Shelf:
         self._headroom = min(LOG_SIZE, budget // 16)
         self._level = level
         self._cost = cost
+        self._largest = largest
         self._counters = counters
         self._evicted = evicted
         self._corrupted = corrupted
@@ -71,11 +75,17 @@ class Shelf:
     # -- reading ----------------------------------------------------------------------------------------------------------
 
     def get(self, key: ObjectKey) -> Entry | None:
-        """See `Tier.get`."""
+        """See `Tier.get`.
+
+        Raises:
+            ObjectTooLargeError: there is not enough memory left for the body.
+        """
         row_key = rows.digest(self._namespace, key)
         row, inline = self._look_up(row_key, key)
         if row is None:
             return None
+        if row.info.size > LOOK_FIRST and row.info.size > (largest := self._largest()):
+            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=row.info.size, largest=largest)
         body = self._verified(row_key, row, inline)
         if body is None:
             return None

@@ -47,6 +47,7 @@ def disk_tier(
         level=level,
         cost=COST,
         free=lambda _: 1024 * MIB,
+        largest=lambda: 1024 * MIB,
         counters=told.counters,
         troubles=told.troubles,
         evicted=lambda key, _: told.evicted.append(key),
