@@ -40,6 +40,7 @@ REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
 REST_AFTER_BUSY = (
     5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
 )
+DOUBTS = 1000  # keys remembered that could not be evicted
 _OPENING = 0  # the byte of the lock file that is held while the database is opened
 
 
@@ -126,19 +127,26 @@ class DiskTier:
             return row._replace(expires_at=never_fresh(row.validated_at))
 
         if self._write("expire", None, lambda shelf: shelf.retime(key, expired)) is None:
-            self._doubtful.add(key)
+            self._doubt(key)
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
         if self._write("evict", False, lambda shelf: shelf.evict(key)):
             self._doubtful.discard(key)
         else:
-            self._doubtful.add(key)
+            self._doubt(key)
 
     def clear(self) -> None:
         """See `Tier.clear`. Rows of other namespaces stay."""
         self._doubt_all = not self._write("clear", False, lambda shelf: shelf.clear())
         if not self._doubt_all:
+            self._doubtful.clear()
+
+    def _doubt(self, key: ObjectKey) -> None:
+        """Remember that the key should be gone; of too many to remember, that everything should."""
+        self._doubtful.add(key)
+        if len(self._doubtful) > DOUBTS:
+            self._doubt_all = True
             self._doubtful.clear()
 
     def _in_doubt(self, key: ObjectKey) -> bool:

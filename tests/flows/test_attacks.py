@@ -487,3 +487,19 @@ def test_what_another_process_validated_is_believed(tmp_path: Path) -> None:
     assert one.get(URI) == b"two"
     assert two.get(URI) == b"two"
     assert len(s3.requests) == 3
+
+
+def test_what_could_not_be_evicted_is_remembered_in_bounds(tmp_path: Path) -> None:
+    """With a directory that cannot be used each put is one more that could not be made good."""
+    from s3warm.tiers import disk
+
+    tier = disk_tier(tmp_path / "c")
+    (tmp_path / "c").mkdir(mode=0o755)
+    for number in range(disk.DOUBTS + 10):
+        assert not tier.put(an_entry(key=str(number)))
+    assert len(tier._doubtful) <= disk.DOUBTS
+    (tmp_path / "c").chmod(0o700)
+    tier._closed_until = 0.0
+    assert tier.get(an_entry(key="0").object) is None
+    assert tier.put(an_entry(key="0"))
+    assert tier.get(an_entry(key="0").object) is not None
