@@ -122,10 +122,13 @@ def _read_exactly(response: Response, digest: integrity.Digest, size: int) -> by
     with buffer.getbuffer() as view:
         position = 0
         while position < size:
-            count = response.readinto(view[position : position + _CHUNK])
-            if not count:
-                raise TransportError(f"the body ended after {position} of {size} bytes")
-            digest.update(view[position : position + count])
+            # Each piece is released by hand: an error's traceback would keep it, and with it a buffer that cannot be freed.
+            with view[position : position + _CHUNK] as piece:
+                count = response.readinto(piece)
+                if not count:
+                    raise TransportError(f"the body ended after {position} of {size} bytes")
+                with piece[:count] as received:
+                    digest.update(received)
             position += count
     return buffer.getvalue()
 
