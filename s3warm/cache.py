@@ -148,7 +148,10 @@ class ReadThrough(Front):
             return self._load(flight, where, bound)
 
         try:
-            # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already.
+            # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already, and must not be
+            # kept in place of this one's answer.
+            if bound == 0:
+                self._flights.forget(where)
             entry = self._flights.run(where, load, terms=bound, join=bound != 0)
             if not led and bound is not None and not entry.stale and not self._is_fresh(entry, bound):
                 entry = self._flights.run(where, load, terms=bound, join=False)

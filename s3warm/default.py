@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 
@@ -45,6 +46,16 @@ _lock = threading.RLock()
 # Guarded by _lock.
 _cache: Cache | None = None
 _make: Callable[..., Cache] = Cache
+
+
+def _renew_lock() -> None:
+    """This is a forked child: another thread of the parent may have held the lock."""
+    global _lock  # noqa: PLW0603  # the process's default is what this module is
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def default_cache() -> Cache:

@@ -138,6 +138,7 @@ class Staged:
     """A file under construction. `publish` inside the transaction, `finish` after it; `finish` alone discards it."""
 
     def __init__(self, directory: Directory, name: str) -> None:
+        self._directory, self._name = directory, name
         stem = os.path.join(directory.staging, f"{name}-{os.getpid()}-{next(_numbers)}")
         self._marker, self._path = stem + _MARKER, stem + _STAGED
         self._target = os.path.join(directory.bodies, name)
@@ -174,17 +175,19 @@ class Staged:
         """Its row is there."""
         self._committed = True
 
-    def finish(self) -> None:
+    def finish(self, is_current: Callable[[str], bool]) -> None:
         """Nothing is left to clean up; what was not published is discarded.
 
-        Published, but its row was rolled back: the marker stays, so that the next one who opens the directory looks after the file.
+        Published, but its row was rolled back: the file goes, unless a row names it all the same (`is_current`). If that cannot be
+        known, the marker stays, so that the next one who opens the directory looks after the file.
         """
         if not self._published:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
-        if self._committed or not self._published:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._marker)
+        elif not self._committed and not is_current(self._name):
+            self._directory.remove(self._name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._marker)
         self._lock.release()
 
 

@@ -34,6 +34,7 @@ __all__ = ["Shelf"]
 
 ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
 LOOK_FIRST = 2**20  # bytes; before a larger body is read it is asked whether there is memory for it
+_TRIES = 16  # to change a row that other processes change as well
 _HITS_KEPT = 4_000
 
 
@@ -186,12 +187,12 @@ class Shelf:
             return self._commit(row_key, row._replace(stored_size=size), None, staged)
         finally:
             self._staged_bytes -= len(entry.body)
-            staged.finish()
+            staged.finish(self._store.names)
 
     def retime(self, key: ObjectKey, change: Callable[[Row], Row | None]) -> bool:
         """Change the times of a row; False if it is gone or `change` declines by None."""
         row_key = rows.digest(self._namespace, key)
-        while True:
+        for _ in range(_TRIES):
             text = self._store.text(row_key)
             row = rows.readable(text)
             changed = None if row is None else change(row)
@@ -201,6 +202,9 @@ class Shelf:
                 self.hold_budget()  # the log has grown
                 return True
             # Another process was quicker: look at what it wrote.
+        # It never is, so often: the row holds bytes that are no text, and cannot be found by what is read from it.
+        self._drop_if_still(row_key, None)
+        return False
 
     def evict(self, key: ObjectKey) -> bool:
         """See `Tier.evict`. True, as it is done."""

@@ -239,6 +239,7 @@ def test_a_transaction_that_fails_after_the_rename_leaves_nothing_for_good(
 
         patch.setattr(Store, "write", full)
         assert not tier.put(an_entry(noise(200_000)))
+    assert os.listdir(tmp_path / "bodies") == []
     tier.close()
     tier = disk_tier(tmp_path)
     assert tier.get(an_entry().object) is None
@@ -503,3 +504,39 @@ def test_what_could_not_be_evicted_is_remembered_in_bounds(tmp_path: Path) -> No
     assert tier.get(an_entry(key="0").object) is None
     assert tier.put(an_entry(key="0"))
     assert tier.get(an_entry(key="0").object) is not None
+
+
+def test_a_row_that_is_no_text_does_not_hang_what_changes_it(tmp_path: Path) -> None:
+    tier = disk_tier(tmp_path)
+    tier.put(an_entry())
+    with closing(sqlite3.connect(tmp_path / "cache.db", isolation_level=None)) as other:
+        ((tag,),) = other.execute("SELECT CAST(tag AS BLOB) FROM Cache").fetchall()
+        planted = tag.replace(b"application", b"appl\xe2cation")
+        assert planted != tag
+        other.execute("UPDATE Cache SET tag = CAST(? AS TEXT)", (planted,))
+    tier.expire(an_entry().object)
+    assert tier.get(an_entry().object) is None
+
+
+def test_an_answer_asked_for_earlier_does_not_replace_that_of_a_strict_call() -> None:
+    """Also where the clock has not moved in between."""
+    s3 = FakeS3({URI: b"old"})
+    cache = FakeCache(s3)
+    fetch = cache._origin.fetch
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow_fetch(*args: Any, **options: Any) -> Any:
+        answer = fetch(*args, **options)
+        asked.set()
+        assert go_on.wait(30)
+        return answer
+
+    cache._origin.fetch = slow_fetch  # type: ignore[method-assign]
+    first = in_a_thread(lambda: cache.get(URI))
+    assert asked.wait(30)
+    cache._origin.fetch = fetch  # type: ignore[method-assign]
+    s3[URI] = b"new"
+    assert cache.get(URI, ttl=0) == b"new"
+    go_on.set()
+    first.join(30)
+    assert cache.get(URI) == b"new"

@@ -515,7 +515,7 @@ def test_what_a_dead_writer_left_is_swept_and_a_living_ones_work_is_not(tmp_path
     assert tier.get(kept.object) == kept
     assert len(list(directory_entries(path / "bodies"))) == 1
     assert sorted(name.rsplit(".", 1)[1] for name in directory_entries(path / "staging")) == ["staged", "writing"]
-    living.finish()
+    living.finish(lambda _: False)
     assert list(directory_entries(path / "staging")) == []
 
 
