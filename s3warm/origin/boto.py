@@ -37,6 +37,7 @@ class BotoRequests:
     def get(self, request: Request) -> BotoResponse:
         """See `Requests.get`."""
         import botocore.exceptions as failed
+        from urllib3.exceptions import HTTPError
 
         parameters: dict[str, str] = {"Bucket": request.object.bucket, "Key": request.object.key}
         if request.object.version_id:
@@ -47,7 +48,7 @@ class BotoRequests:
             answer = self._client().get_object(**parameters)
         except failed.ClientError as error:
             return BotoResponse(error.response, None, error)
-        except (failed.BotoCoreError, ValueError) as error:
+        except (failed.BotoCoreError, HTTPError, ValueError) as error:  # urllib3's: while the body of an error is read
             raise _no_answer(error) from error
         return BotoResponse(answer, answer["Body"], None)
 

@@ -180,8 +180,8 @@ class Shelf:
             return self._commit(row_key, row._replace(stored_size=len(stored)), stored, None)
         if not self._reserve(row_key, row, len(entry.body if stored is None else stored)):
             return False
-        self._staged_bytes += len(entry.body)
         staged = self._directory.stage(rows.file_name(row_key, entry.etag))
+        self._staged_bytes += len(entry.body)
         try:
             size = staged.write(codec.compressed_chunks(entry.body, self._level) if stored is None else [stored])
             return self._commit(row_key, row._replace(stored_size=size), None, staged)
