@@ -8,8 +8,7 @@ import random
 import struct
 from typing import Any
 
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.s3.models import s3_backends
+from tests.support.static_origin import StaticOrigin
 
 BUCKET, CONFIG, MODEL = "shop", "config.json", "model.bin"
 PRODUCTS = 3_000
@@ -20,9 +19,8 @@ MODEL_CALLS = 2  # of those in `events`
 class Bucket:
     """The objects, put into the server itself, not by way of the proxy."""
 
-    def __init__(self) -> None:
-        self._server = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        self._server.create_bucket(BUCKET, "us-east-1")
+    def __init__(self, server: StaticOrigin) -> None:
+        self._server = server
         self._random = random.Random(64)
         self.digests: dict[str, str] = {}
         self.products = [f"{number:04}" for number in range(PRODUCTS)]
@@ -59,8 +57,7 @@ class Bucket:
         return events
 
     def _put(self, key: str, body: bytes) -> None:
-        stored = self._server.put_object(BUCKET, key, body)
-        assert stored.etag  # made when it is first asked for, which would slow down the first GET
+        self._server.put(BUCKET, key, body)
         self.digests[key] = hashlib.sha256(body).hexdigest()
 
     def _weights(self, count: int) -> bytes:

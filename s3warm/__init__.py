@@ -16,6 +16,7 @@ from s3warm.entry import Entry
 from s3warm.errors import (
     AccessDeniedError,
     ConfigurationError,
+    DiskUnavailableError,
     IntegrityError,
     ObjectNotFoundError,
     ObjectTooLargeError,
@@ -30,7 +31,10 @@ from s3warm.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import timedelta
+    from pathlib import Path
+    from typing import BinaryIO
 
     from s3warm.keys import Missing
 
@@ -39,6 +43,7 @@ __all__ = [
     "Budgets",
     "Cache",
     "ConfigurationError",
+    "DiskUnavailableError",
     "Entry",
     "Event",
     "Explanation",
@@ -49,6 +54,7 @@ __all__ = [
     "S3WarmError",
     "Settings",
     "Stats",
+    "as_file",
     "budgets",
     "clear",
     "configure",
@@ -57,6 +63,9 @@ __all__ = [
     "explain",
     "get",
     "invalidate",
+    "open",
+    "path",
+    "release",
     "stats",
 ]
 
@@ -81,6 +90,44 @@ def entry(
 ) -> Entry:
     """See `Cache.entry`."""
     return default_cache().entry(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def path(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> Path:
+    """See `Cache.path`."""
+    return default_cache().path(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+    """See `Cache.release`."""
+    default_cache().release(bucket, key, version_id=version_id)
+
+
+def as_file(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> AbstractContextManager[Path]:
+    """See `Cache.as_file`."""
+    return default_cache().as_file(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def open(  # noqa: A001  # it is what it says: s3warm.open
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> BinaryIO:
+    """See `Cache.open`."""
+    return default_cache().open(bucket, key, version_id=version_id, ttl=ttl)
 
 
 def invalidate(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from s3warm.rules import placement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import zstandard
 
-__all__ = ["MAX_RATIO", "RAW", "ZSTD", "CorruptFrame", "compress", "compressed_chunks", "decompress", "pays"]
+__all__ = [
+    "MAX_RATIO",
+    "RAW",
+    "ZSTD",
+    "CorruptFrame",
+    "compress",
+    "compressed_chunks",
+    "decompress",
+    "decompressed_chunks",
+    "decompressed_file",
+    "pays",
+]
 
 RAW = "raw"
 ZSTD = "zstd"
 
 _CHUNK = 1024 * 1024
+_AT_ONCE = 64 * _CHUNK
+_HEADER = 18  # bytes, at most (RFC 8878, section 3.1.1.1)
 
 # The smallest block that there is, 4 bytes, can stand for the largest, 128 KiB of one byte (RFC 8878, section 3.1.1.2).
 MAX_RATIO = 32 * 1024
@@ -77,6 +91,50 @@ def decompress(frame: bytes, size: int) -> bytes:
     if len(body) != size:
         raise CorruptFrame(f"the frame held {len(body)} bytes instead of {size}")
     return body
+
+
+def decompressed_file(descriptor: int, size: int) -> bytes:
+    """The `size` bytes in a frame that lies in a file, in one allocation, with no more of the frame in memory than a piece."""
+    from io import BytesIO
+
+    body = BytesIO(bytes(size))
+    with body.getbuffer() as view:
+        for _ in _decompress_into(descriptor, size, lambda position: view[position : position + _AT_ONCE]):
+            pass
+    return body.getvalue()
+
+
+def decompressed_chunks(descriptor: int, size: int) -> Iterator[memoryview]:
+    """The `size` bytes in a frame that lies in a file, piece by piece; each is overwritten by the next."""
+    chunk = memoryview(bytearray(_CHUNK))
+    for count in _decompress_into(descriptor, size, lambda _: chunk[:]):
+        yield chunk[:count]
+
+
+def _decompress_into(descriptor: int, size: int, target: Callable[[int], memoryview]) -> Iterator[int]:
+    """How many bytes came into the target for a position, until there are `size`; only then is the frame's checksum compared."""
+    import zstandard
+
+    try:
+        claimed = zstandard.frame_content_size(os.pread(descriptor, _HEADER, 0))
+        if claimed != size:
+            raise CorruptFrame(f"a frame claims {claimed} bytes instead of {size}")
+        with (
+            open(descriptor, "rb", buffering=0, closefd=False) as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_size=_CHUNK // 4) as frame,
+        ):
+            left = size
+            while left:
+                with target(size - left) as whole, whole[:left] as piece:
+                    count = frame.readinto(piece)
+                if not count:
+                    raise CorruptFrame(f"the frame ends {left} bytes early")
+                left -= count
+                yield count
+            if frame.read(1):
+                raise CorruptFrame(f"the frame holds more than {size} bytes")
+    except zstandard.ZstdError as error:
+        raise CorruptFrame(str(error)) from error
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:

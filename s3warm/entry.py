@@ -9,8 +9,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from typing import Protocol
 
-__all__ = ["Entry", "Metadata"]
+    class Pin(Protocol):
+        """The right to use a file."""
+
+        def release(self) -> None:
+            """Give it back; once is enough."""
+            ...
+
+
+__all__ = ["Entry", "FileEntry", "Metadata"]
 
 
 class Metadata(NamedTuple):
@@ -30,6 +39,28 @@ class Metadata(NamedTuple):
     cache_control: str | None = None
     user: Mapping[str, str] | None = None
     verified_by: str = "length"
+
+
+class FileEntry(NamedTuple):
+    """A body in a file that stays as long as its pin is not released; the rest is as an `Entry` has it."""
+
+    object: ObjectKey
+    info: Metadata
+    validated_at: float
+    expires_at: float
+    path: str
+    pin: Pin
+    stale: bool = False
+
+    @property
+    def etag(self) -> str:
+        """The entity tag, opaque, with its quotation marks."""
+        return self.info.etag
+
+    @property
+    def size(self) -> int:
+        """Length of the body in bytes."""
+        return self.info.size
 
 
 class Entry(NamedTuple):

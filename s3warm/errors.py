@@ -5,9 +5,16 @@ Every message names the object and says what to do. The origin's own exception i
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s3warm.keys import ObjectKey
+
 __all__ = [
     "AccessDeniedError",
     "ConfigurationError",
+    "DiskUnavailableError",
     "IntegrityError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
@@ -79,17 +86,42 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
 
 
 class ObjectTooLargeError(S3WarmError):
-    """The object does not fit into what the function has left. Its body is not downloaded, where S3 tells its length beforehand."""
+    """The object does not fit into what the function has left. Its body is not downloaded, where S3 tells its length beforehand.
+
+    Of `get`, the memory; of `path`, `as_file` and `tree`, the disk budget beside the files that are in use.
+    """
 
     @classmethod
     def of(cls, uri: object, *, bucket: str, key: str, size: int, largest: int) -> ObjectTooLargeError:
         """The error for an object of `size` bytes where there is memory for `largest`."""
         return cls(
             f"{uri} has {size:,} bytes ({size / 2**20:.1f} MiB), the function has {largest:,} ({largest / 2**20:.1f} MiB) left "
-            "for it; give the function more memory, or keep the object in smaller parts",
+            "for it; use path() for a file or open() for a stream of it, which need no memory for the whole, or give the function more",
             bucket=bucket,
             key=key,
         )
+
+    @classmethod
+    def beside(cls, where: ObjectKey, size: int, budget: int, pinned: Sequence[tuple[ObjectKey, int]]) -> ObjectTooLargeError:
+        """The error for an object of `size` bytes that the disk budget cannot take beside the files that are in use."""
+        files = ", ".join(f"{held} ({bytes_held / 2**20:,.1f} MiB)" for held, bytes_held in pinned)
+        beside = f" beside the files that are in use: {files}" if files else ""
+        advice = "release() what is not needed, or use as_file() for what is needed for one event only" if files else ""
+        return cls(
+            f"{where} has {size:,} bytes ({size / 2**20:,.1f} MiB), which do not fit into the disk budget of {budget:,} "
+            f"({budget / 2**20:,.1f} MiB){beside}; {advice or 'open() streams it'}, or give the function more ephemeral storage",
+            bucket=where.bucket,
+            key=where.key,
+        )
+
+
+class DiskUnavailableError(S3WarmError, OSError):
+    """A file was asked for, and there is no directory to put it, or it cannot be written.
+
+    Example:
+        >>> issubclass(DiskUnavailableError, OSError)
+        True
+    """
 
 
 class IntegrityError(S3WarmError):

@@ -102,7 +102,7 @@ class Cache(ReadThrough):
         settings = resolve(settings, options, environ)
         disabled = switch("S3WARM_DISABLED", environ)
         if disabled:
-            settings = settings.replace(memory_budget=0, disk_budget=0)
+            settings = settings.replace(memory_budget=0, ttl=0, stale_if_error=0, cache_control="ignore")
         if client is not None and not callable(getattr(client, "get_object", None)):
             kind = type(client).__name__
             raise TypeError(f"client must be a boto3 S3 client, as from boto3.client('s3'), or None, not {kind}: {client!r}")
@@ -137,10 +137,11 @@ class Cache(ReadThrough):
         if disabled:
             self._memory_budget = budget.Budget(0, "S3WARM_DISABLED=1")
         self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
-        self._disk_tier: DiskTier | None = None
+        self._disk_tier = files = None
         if settings.disk_budget != 0 and sys.platform != "win32":
-            directory, temporary = self._place(settings)
-            self._disk_tier = DiskTier(
+            # Disabled, nothing is kept; but who wants a file gets one, in a directory of this process alone, after asking S3 each time.
+            directory, temporary = (temporary_directory(), True) if disabled else self._place(settings)
+            files = DiskTier(
                 directory,
                 self._namespace(settings, client),
                 budget=settings.disk_budget,
@@ -154,6 +155,7 @@ class Cache(ReadThrough):
                 corrupted=corrupted,
                 temporary=temporary,
             )
+            self._disk_tier = None if disabled else files
         super().__init__(
             settings,
             memory=MemoryTier(
@@ -164,6 +166,7 @@ class Cache(ReadThrough):
                 evicted,
             ),
             disk=self._disk_tier,
+            files=files,
             origin=ConditionalFetch(self._supplier(client), counters),
             largest=largest,
             clock=clock,

@@ -88,7 +88,9 @@ class Event(NamedTuple):
     """What the `on_event` hook is called with. Memory hits send none.
 
     `name` is one of `"fetched"`, `"revalidated"`, `"replaced"`, `"stale_served"`, `"removed"`, `"evicted"`, `"disk_error"`,
-    `"corrupt"`; `bytes` is the size of the body concerned, `seconds` the time that S3 took, `detail` a word on the cause.
+    `"corrupt"`, `"progress"`; `bytes` is the size of the body concerned, `seconds` the time that S3 took, `detail` a word on the cause. While
+    an object of more than 8 MiB is on its way, `"progress"` tells the `bytes` so far and the `total`; the
+    hook, which is called in the middle of the transfer then, must not ask for objects.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Event(NamedTuple):
     bytes: int = 0
     seconds: float = 0.0
     detail: str = ""
+    total: int = 0
 
 
 class Troubles:

@@ -44,6 +44,13 @@ class Flight(Generic[T]):
         self.forgotten = False
         self.error: BaseException | None = None
 
+    def store(self, publish: Callable[[], object]) -> bool:
+        """Publish what the leader found, unless the flight was forgotten since it began; whether it was done."""
+        with self.storing:
+            if not self.forgotten:
+                publish()
+            return not self.forgotten
+
 
 class SingleFlight(Generic[T]):
     """Flights by key.
@@ -101,6 +108,11 @@ class SingleFlight(Generic[T]):
         """`forget` for every key."""
         for key in list(self._flights):
             self.forget(key)
+
+    def renew(self) -> None:
+        """This is a forked child: the flights are its parent's."""
+        self._lock = threading.Lock()
+        self._flights = {}
 
     def _lead(self, key: Hashable, flight: Flight[T], work: Callable[[Flight[T]], T]) -> T:
         try:

@@ -14,7 +14,7 @@ from email.utils import formatdate
 from s3warm.default import making
 from s3warm.factory import Cache, temporary_directory
 from s3warm.keys import locate
-from s3warm.origin.base import TransportError
+from s3warm.origin.base import Listed, TransportError
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -31,16 +31,18 @@ if TYPE_CHECKING:
 __all__ = ["FakeCache", "FakeRequest", "FakeS3", "fake_s3"]
 
 _START = 1_700_000_000.0
+_PAGE = 1000  # objects, as S3 has it
 
 
 class FakeRequest(NamedTuple):
-    """One request that the cache sent, and how it was answered: status and bytes of the body."""
+    """One request that the cache sent, and how it was answered: status and bytes of the body, and the range that was asked for."""
 
     uri: str
     if_none_match: str | None
     status: int
     bytes: int
     version_id: str | None = None
+    span: tuple[int, int] | None = None
 
 
 class FakeS3:
@@ -122,12 +124,24 @@ class FakeS3:
             raise TransportError("the fake S3 is down")
         answer = self._answer(request)
         where = request.object
-        self.requests.append(
-            FakeRequest(
-                f"s3://{where.bucket}/{where.key}", request.if_none_match, answer.status, len(answer.body), where.version_id
-            )
-        )
+        uri = f"s3://{where.bucket}/{where.key}"
+        noted = FakeRequest(uri, request.if_none_match, answer.status, len(answer.body), where.version_id, request.span)
+        self.requests.append(noted)
         return answer
+
+    def list(self, bucket: str, prefix: str, token: str) -> _Page:
+        """See `Requests.list`."""
+        if self.down:
+            raise TransportError("the fake S3 is down")
+        uri = f"s3://{bucket}/{prefix}"
+        if uri in self.denied:
+            self.requests.append(FakeRequest(uri, None, 403, 0))
+            return _Page(403, "AccessDenied", [], "")
+        found = sorted(key for place, key in self._objects if place == bucket and key.startswith(prefix) and key > token)
+        newest = [(key, self._objects[bucket, key][-1]) for key in found[:_PAGE]]
+        listed = [Listed(key, version.headers["etag"], len(version.body)) for key, version in newest]
+        self.requests.append(FakeRequest(uri, None, 200, 0))
+        return _Page(200, "", listed, listed[-1].key if len(found) > _PAGE else "")
 
     def refresh_credentials(self) -> bool:
         """See `Requests.refresh_credentials`."""
@@ -148,10 +162,20 @@ class FakeS3:
             return _Answer(404, {}, b"", "NoSuchVersion" if where.version_id else "NoSuchKey")
         if request.if_none_match and request.if_none_match == version.headers["etag"]:
             return _Answer(304, {}, b"", "304")
+        if request.if_match and request.if_match != version.headers["etag"]:
+            return _Answer(412, {}, b"", "PreconditionFailed")
         headers = dict(version.headers)
         if where.version_id:
             headers["x-amz-version-id"] = version.id
-        return _Answer(200, headers, version.body, "")
+        if request.span is None:
+            return _Answer(200, headers, version.body, "")
+        first, last = request.span
+        if first >= len(version.body):
+            return _Answer(416, {}, b"", "InvalidRange")
+        last = min(last, len(version.body) - 1)
+        body = version.body[first : last + 1]
+        headers |= {"content-length": str(len(body)), "content-range": f"bytes {first}-{last}/{len(version.body)}"}
+        return _Answer(206, headers, body, "")
 
     def _find(self, where: ObjectKey) -> _Version | None:
         versions = self._objects.get((where.bucket, where.key), [])
@@ -186,6 +210,19 @@ class _Answer:
 
     def close(self) -> None:
         """See `Response.close`."""
+
+
+class _Page:
+    """One page of a listing; see `Page`."""
+
+    headers: Mapping[str, str] = {}
+    cause: BaseException | None = None
+
+    def __init__(self, status: int, code: str, objects: list[Listed], token: str) -> None:
+        self.status = status
+        self.code = code
+        self.objects = objects
+        self.token = token
 
 
 class FakeCache(Cache):

@@ -8,7 +8,8 @@ from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from io import RawIOBase
     from typing import Protocol
 
     class Response(Protocol):
@@ -23,13 +24,24 @@ if TYPE_CHECKING:
             """Read some of the body into the buffer; 0 at its end.
 
             Raises:
-                TransportError: the body broke off.
+                TransportError: the body broke off, or the request's deadline has passed.
+                Damaged: the supplier has found that it is not the body that was described.
             """
             ...
 
         def close(self) -> None:
             """Give the connection back, or drop it if the body was not read to its end."""
             ...
+
+    class Page(Protocol):
+        """A page of a listing, or what S3 answered in its place."""
+
+        status: int
+        headers: Mapping[str, str]
+        code: str
+        cause: BaseException | None
+        objects: list[Listed]
+        token: str  # for the next page; "" at the last one
 
     class Requests(Protocol):
         """Supplier of requests: boto3, or anything else that can send a GET."""
@@ -45,6 +57,14 @@ if TYPE_CHECKING:
             """
             ...
 
+        def list(self, bucket: str, prefix: str, token: str) -> Page:
+            """Ask for one page of a listing (ListObjectsV2), from the continuation token on.
+
+            Raises:
+                TransportError: there was no answer.
+            """
+            ...
+
         def refresh_credentials(self) -> bool:
             """Get credentials anew; False where that is not this supplier's business."""
             ...
@@ -57,22 +77,113 @@ if TYPE_CHECKING:
             """Drop connections."""
             ...
 
+    class Sink(Protocol):
+        """Where a transfer puts a body: memory, or a file under construction. Many threads write to it at once."""
+
+        def begin(self, info: Metadata) -> frozenset[int]:
+            """Make room for this body, before its first byte is received; whatever another one left is forgotten.
+
+            Returns:
+                The numbers of the parts (of `PART` bytes) that an earlier transfer of the same body has finished.
+
+            Raises:
+                NoRoom: there is none.
+                ObjectTooLargeError: there never will be.
+            """
+            ...
+
+        def buffer(self, offset: int, length: int) -> memoryview:
+            """Where up to `length` bytes from `offset` are to be received, for the calling thread."""
+            ...
+
+        def write(self, piece: memoryview, offset: int) -> None:
+            """Keep what has been received into the buffer.
+
+            Raises:
+                StartOver: room was lost on the way; the transfer may begin anew.
+                NoRoom: the same, again.
+            """
+            ...
+
+        def finished(self, part: int) -> None:
+            """A part is complete: an interrupted transfer need not bring it again."""
+            ...
+
+        def read(self, offset: int, length: int) -> memoryview:
+            """Up to `length` bytes of what was written, for one thread that follows the writers and sums."""
+            ...
+
+        def reset(self) -> None:
+            """Nothing of what was written is any good."""
+            ...
+
+        @property
+        def sums(self) -> bool:
+            """Whether the sink wants to see all pieces in their order, for a checksum of its own."""
+            ...
+
+        def summed(self, piece: memoryview) -> None:
+            """The next piece, if `sums`."""
+            ...
+
+    class Incoming(Protocol):
+        """200: a body that is on its way. It must be closed, read or not.
+
+        Errors of both ways to take it: IntegrityError, OriginUnavailableError, and whatever `Origin.fetch` raises, as an object that
+        changes under the transfer is asked for anew.
+        """
+
+        info: Metadata  # what S3 said; `verified_by` is what the body will have been checked against
+        size: int | None  # bytes; None where S3 does not say
+
+        def read(self, largest: int, progress: Progress) -> Fetched:
+            """The body in one allocation.
+
+            Raises:
+                ObjectTooLargeError: it has more than `largest` bytes; none of it was read.
+            """
+            ...
+
+        def save(self, sink: Sink, memory: int, progress: Progress) -> Metadata:
+            """The body in a sink, by parallel connections if it is large, with buffers of no more than `memory` bytes (at least one).
+
+            Raises:
+                NoRoom: the sink has none. `read` is still possible.
+            """
+            ...
+
+        def stream(self) -> RawIOBase:
+            """The body as a file that is read by ranged requests pinned to its ETag, past the cache and in bounded memory."""
+            ...
+
+        def close(self) -> None:
+            """Give the connection back, or drop it if the body was not read to its end."""
+            ...
+
     class Origin(Protocol):
         """Where objects come from."""
 
-        def fetch(self, key: ObjectKey, *, if_none_match: str | None, largest: int) -> Fetched | NotModified:
-            """The object as it is now, in one request.
+        def fetch(self, key: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
+            """The object as it is now.
 
             Args:
                 key: the object.
                 if_none_match: ETag of a body that the caller holds, for a conditional request.
-                largest: bytes of the largest body that the caller can take.
 
             Raises:
                 ObjectNotFoundError: 404.
                 AccessDeniedError: 403 with `AccessDenied`.
-                ObjectTooLargeError: the body has more than `largest` bytes; none of it was read.
-                IntegrityError: what arrived is not what S3 described, more than once.
+                OriginUnavailableError: anything else.
+            """
+            ...
+
+        def list(self, bucket: str, prefix: str, limit: int) -> list[Listed]:
+            """The objects whose keys begin with a prefix, in the order of their keys.
+
+            Raises:
+                ObjectTooLargeError: there are more than `limit`.
+                AccessDeniedError: the role may not list the bucket.
+                ObjectNotFoundError: there is no such bucket.
                 OriginUnavailableError: anything else.
             """
             ...
@@ -85,15 +196,26 @@ if TYPE_CHECKING:
             """Drop connections."""
             ...
 
+    Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
-__all__ = ["Fetched", "NotModified", "Request", "TransportError"]
+
+__all__ = ["CHUNK", "PART", "Damaged", "Fetched", "Listed", "NoRoom", "NotModified", "Request", "StartOver", "TransportError"]
+
+PART = 8 * 1024 * 1024  # bytes of one ranged request; AWS recommends 8 to 16 MiB
+CHUNK = 256 * 1024  # bytes that are received at once; urllib3's readinto reads into a buffer of its own first, as large as ours
 
 
 class Request(NamedTuple):
-    """A GET of one object."""
+    """A GET of one object, or of the bytes from the first to the last of `span`.
+
+    `deadline` is a time of `time.monotonic()` after which nobody waits for the answer any more.
+    """
 
     object: ObjectKey
     if_none_match: str | None = None
+    if_match: str | None = None
+    span: tuple[int, int] | None = None
+    deadline: float | None = None
 
 
 class Fetched(NamedTuple):
@@ -107,6 +229,31 @@ class NotModified(NamedTuple):
     """304: the body that the caller holds is the current one. Nothing else may be read from it (Ceph sends no headers)."""
 
     etag: str
+
+
+class Listed(NamedTuple):
+    """One object of a listing."""
+
+    key: str
+    etag: str
+    size: int
+
+
+class NoRoom(Exception):
+    """A sink cannot take the body: of `size` bytes, where `budget` may be held and `pinned` files, with their sizes, have to stay.
+
+    A `budget` of 0 says that there is no disk at all; the message says why.
+    """
+
+    def __init__(self, message: str, *, size: int = 0, budget: int = 0, pinned: tuple[tuple[ObjectKey, int], ...] = ()) -> None:
+        super().__init__(message)
+        self.size = size
+        self.budget = budget
+        self.pinned = pinned
+
+
+class StartOver(Exception):
+    """A sink has lost what it held, and may have room when it begins anew."""
 
 
 class TransportError(Exception):
@@ -133,3 +280,7 @@ class TransportError(Exception):
         self.advice = advice
         self.transient = transient
         self.credentials = credentials
+
+
+class Damaged(TransportError):
+    """The supplier has summed the body itself, and found another one than was described."""

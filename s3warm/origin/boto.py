@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+import time
 
-from s3warm.origin.base import TransportError
+from s3warm.origin.base import Damaged, Listed, TransportError
 from s3warm.rules.freshness import MOCKED
 
 TYPE_CHECKING = False
@@ -39,18 +41,28 @@ class BotoRequests:
         import botocore.exceptions as failed
         from urllib3.exceptions import HTTPError
 
-        parameters: dict[str, str] = {"Bucket": request.object.bucket, "Key": request.object.key}
-        if request.object.version_id:
-            parameters["VersionId"] = request.object.version_id
-        if request.if_none_match:
-            parameters["IfNoneMatch"] = request.if_none_match
+        if request.deadline is not None and time.monotonic() >= request.deadline:
+            raise TransportError("there was no time left to ask S3", transient=False)
         try:
-            answer = self._client().get_object(**parameters)
+            answer = self._client().get_object(**_parameters(request))
         except failed.ClientError as error:
             return BotoResponse(error.response, None, error)
         except (failed.BotoCoreError, HTTPError, ValueError) as error:  # urllib3's: while the body of an error is read
             raise _no_answer(error) from error
-        return BotoResponse(answer, answer["Body"], None)
+        return BotoResponse(answer, answer["Body"], None, request.deadline)
+
+    def list(self, bucket: str, prefix: str, token: str) -> BotoPage:
+        """See `Requests.list`."""
+        import botocore.exceptions as failed
+        from urllib3.exceptions import HTTPError
+
+        begin = {"ContinuationToken": token} if token else {}
+        try:
+            return BotoPage(self._client().list_objects_v2(Bucket=bucket, Prefix=prefix, **begin), None)
+        except failed.ClientError as error:
+            return BotoPage(error.response, error)
+        except (failed.BotoCoreError, HTTPError, ValueError) as error:
+            raise _no_answer(error) from error
 
     def refresh_credentials(self) -> bool:
         """A new client of ours reads credentials anew; the user's client refreshes its own."""
@@ -85,6 +97,7 @@ class BotoRequests:
 def _no_answer(error: Exception) -> TransportError:
     """What kept a request from being answered, and what can be done about it."""
     import botocore.exceptions as failed
+    from urllib3.exceptions import ReadTimeoutError
 
     if isinstance(error, (failed.NoCredentialsError, failed.PartialCredentialsError, failed.CredentialRetrievalError)):
         advice = "in Lambda give the function a role; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
@@ -94,7 +107,7 @@ def _no_answer(error: Exception) -> TransportError:
     if isinstance(error, failed.ParamValidationError):
         return TransportError(str(error), transient=False, outage=False)
     # Repeating a request that timed out would keep the handler waiting for as long once more.
-    if isinstance(error, failed.ReadTimeoutError):
+    if isinstance(error, (failed.ReadTimeoutError, ReadTimeoutError)):
         return TransportError(f"no answer in time ({error})", transient=False)
     if isinstance(error, failed.ConnectTimeoutError):
         return TransportError(f"no connection in time ({error})", transient=False)
@@ -119,17 +132,42 @@ def _new_client() -> Any:
     return boto3.session.Session().client("s3", config=config)
 
 
-class BotoResponse:
-    """One answer, its body read from botocore's stream."""
+def _parameters(request: Request) -> dict[str, str]:
+    """The request in boto3's words."""
+    parameters = {"Bucket": request.object.bucket, "Key": request.object.key}
+    if request.object.version_id:
+        parameters["VersionId"] = request.object.version_id
+    if request.if_none_match:
+        parameters["IfNoneMatch"] = request.if_none_match
+    if request.if_match:
+        parameters["IfMatch"] = request.if_match
+    if request.span is not None:
+        parameters["Range"] = f"bytes={request.span[0]}-{request.span[1]}"
+    return parameters
 
-    def __init__(self, answer: Any, body: Any, cause: BaseException | None) -> None:
+
+class BotoPage:
+    """One page of a listing; see `Page`."""
+
+    def __init__(self, answer: Any, cause: BaseException | None) -> None:
         described = answer.get("ResponseMetadata", {})
         self.status: int = described.get("HTTPStatusCode", 0)
         self.headers: Mapping[str, str] = described.get("HTTPHeaders", {})
-        self.code: str = "" if body is not None else str(answer.get("Error", {}).get("Code", ""))
-        # A HEAD-like error without a body makes botocore put the status where the code belongs.
-        if self.code.isdigit():
-            self.code = ""
+        self.code = "" if cause is None else _code(answer)
+        self.cause = cause
+        self.objects = [Listed(found["Key"], found["ETag"], found["Size"]) for found in answer.get("Contents", ())]
+        self.token: str = answer.get("NextContinuationToken", "")
+
+
+class BotoResponse:
+    """One answer, its body read from botocore's stream."""
+
+    def __init__(self, answer: Any, body: Any, cause: BaseException | None, deadline: float | None = None) -> None:
+        self._deadline = deadline
+        described = answer.get("ResponseMetadata", {})
+        self.status: int = described.get("HTTPStatusCode", 0)
+        self.headers: Mapping[str, str] = described.get("HTTPHeaders", {})
+        self.code: str = "" if body is not None else _code(answer)
         self.cause = cause
         self._body = body
         if _mocked():
@@ -140,15 +178,30 @@ class BotoResponse:
         import botocore.exceptions as failed
         from urllib3.exceptions import HTTPError
 
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TransportError("there was no time left for the rest of the body", transient=False)
+            if self._body is not None and left < READ_TIMEOUT:
+                with contextlib.suppress(AttributeError):  # a stub's body has no socket
+                    self._body.set_socket_timeout(left)
         try:
             return 0 if self._body is None else int(self._body.readinto(buffer))
-        except (failed.BotoCoreError, failed.FlexibleChecksumError, HTTPError, OSError) as error:
+        except failed.FlexibleChecksumError as error:
+            raise Damaged(str(error)) from error
+        except (failed.BotoCoreError, HTTPError, OSError) as error:
             raise TransportError(f"the body broke off ({error!r})") from error
 
     def close(self) -> None:
         """See `Response.close`."""
         if self._body is not None:
             self._body.close()
+
+
+def _code(answer: Any) -> str:
+    """S3's error code. An error without a body makes botocore put the status in its place."""
+    code = str(answer.get("Error", {}).get("Code", ""))
+    return "" if code.isdigit() else code
 
 
 def _mocked() -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError
+from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s3warm.errors import S3WarmError
-    from s3warm.keys import ObjectKey
-    from s3warm.origin.base import Response, TransportError
+    from s3warm.origin.base import Page, Response, TransportError
 
-__all__ = ["Failure", "of_response", "of_transport"]
+__all__ = ["Failure", "another_range", "changed", "of_page", "of_response", "of_transport", "unpinned"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _CREDENTIAL_CODES = frozenset(
@@ -39,8 +39,8 @@ class Failure(NamedTuple):
     credentials: bool = False  # new credentials may help
 
 
-def of_response(key: ObjectKey, response: Response) -> Failure:
-    """The failure that an answer other than 200 and 304 stands for."""
+def of_response(key: ObjectKey, response: Response | Page) -> Failure:
+    """The failure that an answer stands for which is not the one that was wanted."""
     status, code = response.status, response.code
     if status == 404 or (status == 405 and response.headers.get("x-amz-delete-marker") == "true"):
         return Failure(ObjectNotFoundError(_not_found(key, code), bucket=key.bucket, key=key.key))
@@ -59,6 +59,35 @@ def of_response(key: ObjectKey, response: Response) -> Failure:
         return Failure(_unavailable(key, said), transient=True)
     # What is left is about this one request (InvalidRequest, KeyTooLongError, ...): the endpoint is well.
     return Failure(_unavailable(key, said, outage=False))
+
+
+def of_page(bucket: str, prefix: str, page: Page) -> Failure:
+    """The failure that an answer other than 200 to a listing stands for."""
+    uri = f"s3://{bucket}/{prefix}"
+    if page.status == 404:
+        message = f"{uri}: there is no bucket {bucket!r}; check its name and the account or endpoint that is asked"
+        return Failure(ObjectNotFoundError(message, bucket=bucket, key=prefix))
+    if page.status == 403 and page.code in _DENIED_CODES:
+        message = f"{uri} cannot be listed; the role needs s3:ListBucket on arn:aws:s3:::{bucket}"
+        return Failure(AccessDeniedError(message, bucket=bucket, key=prefix))
+    return of_response(ObjectKey(bucket, prefix), page)
+
+
+def another_range(key: ObjectKey) -> Failure:
+    """The failure that a body stands for which is not the range that was asked for."""
+    return Failure(_unavailable(key, "the server sends something else than the range of it that was asked for", outage=False))
+
+
+def changed(key: ObjectKey) -> OriginUnavailableError:
+    """The error for an object that is overwritten faster than it can be fetched."""
+    return _unavailable(key, "it was overwritten while it was on its way, and again when it was asked for anew", outage=False)
+
+
+def unpinned(key: ObjectKey) -> OriginUnavailableError:
+    """The error for a jump in a stream of an object that has nothing to tell its versions apart."""
+    return _unavailable(
+        key, "the server gives it no strong ETag, so it can only be read in order; read all of it", outage=False
+    )
 
 
 def of_transport(key: ObjectKey, error: TransportError) -> Failure:

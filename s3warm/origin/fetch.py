@@ -1,151 +1,218 @@
-"""The conditional fetch: one GET, its answer read, verified and translated; asked again where that is worth it."""
+"""The conditional fetch: one GET, and its body on the way to memory or to a sink, verified as it arrives."""
 
 from __future__ import annotations
 
 import time
-from io import BytesIO
-from random import random
 
 from s3warm.entry import Metadata
-from s3warm.errors import IntegrityError, ObjectTooLargeError
-from s3warm.origin import failures, integrity
-from s3warm.origin.base import Fetched, NotModified, Request, TransportError
+from s3warm.errors import ObjectTooLargeError
+from s3warm.origin import integrity
+from s3warm.origin.base import CHUNK, PART, Fetched, NoRoom, NotModified, Request, StartOver, TransportError
+from s3warm.origin.buffer import Buffer
+from s3warm.origin.exchange import ATTEMPTS, Again, Broken, Exchange, Stream, Wrong, damaged
+from s3warm.origin.failures import of_transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from io import RawIOBase
+    from typing import TypeVar
 
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters
-    from s3warm.origin.base import Requests, Response
+    from s3warm.origin.base import Listed, Progress, Requests, Response, Sink
+
+    T = TypeVar("T")
 
 __all__ = ["ConditionalFetch"]
 
-ATTEMPTS = 3
-ATTEMPTS_WITH_COPY = 2  # a stale copy at hand can be served instead: one repeat mends a connection that died while frozen
-BACKOFF = 0.1  # seconds before the second attempt, doubled for each further one, with full jitter
-_CHUNK = 256 * 1024  # urllib3's readinto reads into a buffer of its own first, as large as the one it is given
+CONNECTIONS = 8  # at most, for one object; 85 to 90 MB/s each, so that they fill what a function has
+PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it, and what TLS takes
 
 
 class ConditionalFetch:
     """The `Origin` over any supplier of requests."""
 
     def __init__(self, requests: Requests, counters: Counters, *, sleep: Callable[[float], object] = time.sleep) -> None:
-        self._requests = requests
-        self._counters = counters
-        self._sleep = sleep
+        self._exchange = Exchange(requests, counters, sleep=sleep)
 
-    def fetch(self, key: ObjectKey, *, if_none_match: str | None, largest: int) -> Fetched | NotModified:
+    def fetch(self, key: ObjectKey, *, if_none_match: str | None) -> Arriving | NotModified:
         """See `Origin.fetch`."""
-        request = Request(key, if_none_match)
-        attempts = ATTEMPTS_WITH_COPY if if_none_match else ATTEMPTS
-        refreshed = False
-        attempt = 1
-        while True:
-            try:
-                return self._attempt(request, largest)
-            except _Failed as failed:
-                failure, broken_body = failed.failure, failed.broken_body
-                cause = failed.__cause__
-            if failure.credentials and not refreshed and self._requests.refresh_credentials():
-                refreshed = True  # new credentials deserve a try of their own
-                continue
-            # A supplier that repeats requests does not do so for bodies that break while they are read (botocore's documented limit).
-            ours_to_repeat = failure.transient and (broken_body or not self._requests.retries)
-            if attempt >= attempts or not ours_to_repeat:
-                raise failure.error from cause
-            if not if_none_match:  # with a copy at hand nobody should wait: the repeat is for a connection that died
-                self._sleep(random() * BACKOFF * 2 ** (attempt - 1))
-            attempt += 1
+        response = self._exchange.open(Request(key, if_none_match))
+        if response.status == 304 and if_none_match:
+            response.close()
+            return NotModified(if_none_match)
+        return Arriving(self._exchange, key, response)
+
+    def list(self, bucket: str, prefix: str, limit: int) -> list[Listed]:
+        """See `Origin.list`."""
+        from s3warm.origin.listing import list_prefix
+
+        return list_prefix(self._exchange, bucket, prefix, limit)
 
     def renew(self) -> None:
         """See `Origin.renew`."""
-        self._requests.renew()
+        self._exchange.requests.renew()
 
     def close(self) -> None:
         """Drop connections."""
-        self._requests.close()
+        self._exchange.requests.close()
 
-    def _attempt(self, request: Request, largest: int) -> Fetched | NotModified:
-        key = request.object
-        self._counters.origin_requests += 1
+
+class Arriving:
+    """See `Incoming`."""
+
+    def __init__(self, exchange: Exchange, key: ObjectKey, response: Response) -> None:
+        self._exchange = exchange
+        self._key = key
+        self._response: Response | None = None
+        self._adopt(response)
+
+    def read(self, largest: int, progress: Progress) -> Fetched:
+        """See `Incoming.read`."""
+
+        def bring(digest: integrity.Digest) -> Fetched:
+            if self.size is None:
+                return self._read_all(digest, largest)
+            with Buffer(self._key, largest) as buffer:
+                info = self._save(digest, buffer, largest - self.size, progress)
+                return Fetched(info, buffer.body())
+
+        return self._until_whole(bring)
+
+    def save(self, sink: Sink, memory: int, progress: Progress) -> Metadata:
+        """See `Incoming.save`."""
+        return self._until_whole(lambda digest: self._save(digest, sink, memory, progress))
+
+    def stream(self) -> RawIOBase:
+        """See `Incoming.stream`."""
+        from s3warm.origin.stream import RangedFile
+
+        if self.size is None:
+            raise NoRoom(f"S3 does not say how long {self._key} is")
+        request = Request(self._key, if_match=strong(self.info.etag))
+        return RangedFile(self._exchange, request, self.size, self._taken())
+
+    def close(self) -> None:
+        """See `Incoming.close`."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
+
+    def _adopt(self, response: Response) -> None:
+        self._response = response
+        self._headers = response.headers
+        self.size = _declared(response.headers)
+        self.info = _metadata(response.headers, self.size or 0)._replace(
+            verified_by=integrity.what_for(self._key, self._headers)
+        )
+
+    def _taken(self) -> Response:
+        """The response, whose body whoever takes it reads and closes."""
+        response, self._response = self._response, None
+        assert response is not None
+        return response
+
+    def _until_whole(self, bring: Callable[[integrity.Digest], T]) -> T:
+        """What `bring` makes of the body; asked for anew if the object changes under it, breaks for good, or arrives damaged."""
+        tries: dict[type[Exception], int] = {}
+        while True:
+            if self._response is None:
+                self._adopt(self._exchange.open(Request(self._key)))
+            try:
+                return bring(integrity.Digest(self._key, self._headers))
+            except (Again, StartOver) as again:
+                self.close()
+                tries[type(again)] = count = tries.get(type(again), 0) + 1
+                if isinstance(again, Again) and count > again.times:
+                    raise again.error from (again.__cause__ or again)
+                if count > ATTEMPTS:
+                    raise NoRoom(str(again)) from again
+                if isinstance(again, (Broken, Wrong)):
+                    self._exchange.back_off(count)
+
+    def _save(self, digest: integrity.Digest, sink: Sink, memory: int, progress: Progress) -> Metadata:
+        if self.size is None:
+            raise NoRoom(f"S3 does not say how long {self._key} is")
+        ready = sink.begin(self.info)  # if it raises, the response is as good as new
         try:
-            response = self._requests.get(request)
+            self._bring(digest, sink, ready, memory, progress)
+            return self.info._replace(verified_by=digest.verify())
+        except integrity.Mismatch as error:
+            sink.reset()
+            raise Wrong(damaged(self._key, error)) from error
+        except Wrong:
+            sink.reset()
+            raise
+
+    def _bring(self, digest: integrity.Digest, sink: Sink, ready: frozenset[int], memory: int, progress: Progress) -> None:
+        """The body by as many connections as it is worth, and as there is memory for."""
+        assert self.size is not None
+        request = Request(self._key, if_match=strong(self.info.etag))
+        connections = min(memory // PER_CONNECTION, CONNECTIONS)
+        if self.size > PART and request.if_match and (connections > 1 or ready):
+            from s3warm.origin.transfer import Transfer
+
+            transfer = Transfer(self._exchange, request, self.size, sink=sink, digest=digest, progress=progress)
+            transfer.run(self._taken(), ready, max(1, connections))
+        else:
+            self._save_in_order(Stream(self._exchange, request, (0, self.size - 1), self._taken()), digest, sink, progress)
+
+    def _save_in_order(self, stream: Stream, digest: integrity.Digest, sink: Sink, progress: Progress) -> None:
+        """All of it over one connection, summed while the network brings the next piece."""
+        size = self.info.size
+        try:
+            if not size:
+                stream.drain()
+            while (start := stream.position) < size:
+                end_of_part = min((start // PART + 1) * PART, size)
+                # Released by hand: an error's traceback would keep it, and with it memory that cannot be freed.
+                with sink.buffer(start, min(CHUNK, end_of_part - start)) as buffer:
+                    count = stream.readinto(buffer)
+                    with buffer[:count] as piece:
+                        digest.update(piece)
+                        sink.write(piece, start)
+                        if sink.sums:
+                            sink.summed(piece)
+                if start + count == end_of_part:
+                    sink.finished(start // PART)
+                    if size > PART:
+                        progress(end_of_part, size)
+        finally:
+            stream.close()
+
+    def _read_all(self, digest: integrity.Digest, largest: int) -> Fetched:
+        """A body of unknown length (chunked: no S3 does that for objects, some gateways do)."""
+        key, body, chunk = self._key, bytearray(), memoryview(bytearray(CHUNK))
+        response = self._taken()
+        try:
+            while count := response.readinto(chunk):
+                self._exchange.counters.origin_bytes += count
+                body += chunk[:count]
+                digest.update(chunk[:count])
+                if len(body) > largest:
+                    raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=len(body), largest=largest)
+            return Fetched(self.info._replace(size=len(body), verified_by=digest.verify()), bytes(body))
         except TransportError as error:
-            raise _Failed(failures.of_transport(key, error)) from (error.__cause__ or error)
-        try:
-            if response.status == 304 and request.if_none_match:
-                return NotModified(request.if_none_match)
-            if response.status != 200:
-                raise _Failed(failures.of_response(key, response)) from response.cause
-            return self._receive(key, response, largest)
+            raise Broken(of_transport(key, error).error) from (error.__cause__ or error)
+        except integrity.Mismatch as error:
+            raise Wrong(damaged(key, error)) from error
         finally:
             response.close()
 
-    def _receive(self, key: ObjectKey, response: Response, largest: int) -> Fetched:
-        headers = response.headers
-        declared = headers.get("content-length")
-        size = int(declared) if declared and declared.isascii() and declared.isdigit() else None
-        if size is not None and size > largest:
-            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=size, largest=largest)
-        try:
-            digest = integrity.Digest(key, headers)
-            body = _read_all(key, response, digest, largest) if size is None else _read_exactly(response, digest, size)
-            self._counters.origin_bytes += len(body)
-            verified_by = digest.verify()
-        except TransportError as error:
-            raise _Failed(failures.of_transport(key, error), broken_body=True) from (error.__cause__ or error)
-        except integrity.Mismatch as error:
-            damaged = IntegrityError(
-                f"{key} arrived damaged, again when it was asked for anew: {error}", bucket=key.bucket, key=key.key
-            )
-            raise _Failed(failures.Failure(damaged, transient=True), broken_body=True) from error
-        return Fetched(_metadata(headers, len(body), verified_by), body)
+
+def strong(etag: str) -> str | None:
+    """The ETag, where `If-Match` may be sent with it: a weak one never matches (RFC 9110, section 13.1.1)."""
+    return etag if etag and not etag.startswith("W/") else None
 
 
-class _Failed(Exception):
-    """One attempt failed."""
-
-    def __init__(self, failure: failures.Failure, *, broken_body: bool = False) -> None:
-        super().__init__(failure)
-        self.failure = failure
-        self.broken_body = broken_body
+def _declared(headers: Mapping[str, str]) -> int | None:
+    """The length that the headers declare, if they do."""
+    declared = headers.get("content-length")
+    return int(declared) if declared and declared.isascii() and declared.isdigit() else None
 
 
-def _read_exactly(response: Response, digest: integrity.Digest, size: int) -> bytes:
-    """A body of known length, read into the one allocation that is then returned, and summed while the network brings the next piece.
-
-    `BytesIO` owns a bytes object that nobody else knows, may be written through its buffer, and is handed out by
-    `getvalue()` without a copy. `bytes(bytearray)` would need the body twice.
-    """
-    buffer = BytesIO(bytes(size))
-    with buffer.getbuffer() as view:
-        position = 0
-        while position < size:
-            # Each piece is released by hand: an error's traceback would keep it, and with it a buffer that cannot be freed.
-            with view[position : position + _CHUNK] as piece:
-                count = response.readinto(piece)
-                if not count:
-                    raise TransportError(f"the body ended after {position} of {size} bytes")
-                with piece[:count] as received:
-                    digest.update(received)
-            position += count
-    return buffer.getvalue()
-
-
-def _read_all(key: ObjectKey, response: Response, digest: integrity.Digest, largest: int) -> bytes:
-    """A body of unknown length (chunked: no S3 does that for objects, some gateways do)."""
-    body = bytearray()
-    chunk = memoryview(bytearray(_CHUNK))
-    while count := response.readinto(chunk):
-        body += chunk[:count]
-        digest.update(chunk[:count])
-        if len(body) > largest:
-            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=len(body), largest=largest)
-    return bytes(body)
-
-
-def _metadata(headers: Mapping[str, str], size: int, verified_by: str) -> Metadata:
+def _metadata(headers: Mapping[str, str], size: int) -> Metadata:
     user = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
     version = headers.get("x-amz-version-id")
     return Metadata(
@@ -157,7 +224,6 @@ def _metadata(headers: Mapping[str, str], size: int, verified_by: str) -> Metada
         content_encoding=headers.get("content-encoding"),
         cache_control=headers.get("cache-control"),
         user=user or None,
-        verified_by=verified_by,
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from s3warm.keys import ObjectKey
 
-__all__ = ["Digest", "Mismatch"]
+__all__ = ["Digest", "Mismatch", "md5_of_etag", "what_for"]
 
 
 class Mismatch(ValueError):
@@ -27,19 +27,20 @@ class Digest:
         self.wanted = self._name != "length"
         self._crc = 0
         self._hash: Any = None
+        self._update_crc: Callable[[Any, int], int] | None = None
         if self._name in ("md5", "sha1", "sha256"):
             import hashlib
 
             self._hash = hashlib.new(self._name, usedforsecurity=False)
+        else:
+            self._update_crc = _crc(self._name)
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes into the sum."""
         if self._hash is not None:
             self._hash.update(data)
-        elif self.wanted:
-            from zlib import crc32
-
-            self._crc = crc32(data, self._crc)
+        elif self._update_crc is not None:
+            self._crc = self._update_crc(data, self._crc)
 
     def verify(self) -> str:
         """Name what the body was checked against.
@@ -48,10 +49,15 @@ class Digest:
             Mismatch: it is not the body that S3 described.
         """
         if self.wanted:
-            digest = self._hash.digest() if self._hash is not None else self._crc.to_bytes(4, "big")
+            digest = self._hash.digest() if self._hash is not None else self._crc.to_bytes(len(self._expected), "big")
             if digest != self._expected:
                 raise Mismatch(f"its {self._name} is {digest.hex()}, S3 said {self._expected.hex()}")
         return self._name
+
+
+def what_for(key: ObjectKey, headers: Mapping[str, str]) -> str:
+    """What a body with these headers will be verified by."""
+    return _expected(key, headers)[0]
 
 
 def _expected(key: ObjectKey, headers: Mapping[str, str]) -> tuple[str, bytes]:
@@ -59,14 +65,39 @@ def _expected(key: ObjectKey, headers: Mapping[str, str]) -> tuple[str, bytes]:
     md5 = md5_of_etag(key, headers)
     if md5 is not None:
         return "md5", bytes.fromhex(md5)
-    for name, length in (("sha256", 32), ("sha1", 20), ("crc32", 4)):
+    for name, length in (("sha256", 32), ("sha1", 20), ("crc64nvme", 8), ("crc32c", 4), ("crc32", 4)):
         value = headers.get(f"x-amz-checksum-{name}")
         # A composite checksum ("...-3", or so typed) covers the parts of an upload, which cannot be told from the whole.
         if value and "-" not in value and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
             expected = _decoded(value)
-            if len(expected) == length:
+            if len(expected) == length and (not name.startswith("crc") or _crc(name) is not None):
                 return name, expected
     return "length", b""
+
+
+def _crc(name: str) -> Callable[[Any, int], int] | None:
+    """What adds data to a CRC, `(data, so far) -> CRC`; None where no library that is there computes it."""
+    if name == "crc32":
+        from zlib import crc32
+
+        return crc32
+    if name not in ("crc32c", "crc64nvme"):
+        return None
+    try:
+        from awscrt import checksums
+    except ImportError:
+        return _crc32c_by_itself() if name == "crc32c" else None
+    found: Callable[[Any, int], int] | None = getattr(checksums, name, None)
+    return found
+
+
+def _crc32c_by_itself() -> Callable[[Any, int], int] | None:
+    try:
+        from google_crc32c import extend
+    except ImportError:
+        return None
+    # It takes bytes alone.
+    return lambda data, crc: int(extend(crc, bytes(data)))
 
 
 def _decoded(value: str) -> bytes:

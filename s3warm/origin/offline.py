@@ -6,7 +6,7 @@ from s3warm.origin.base import TransportError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s3warm.origin.base import Request, Response
+    from s3warm.origin.base import Page, Request, Response
 
 __all__ = ["OfflineRequests"]
 
@@ -18,9 +18,11 @@ class OfflineRequests:
 
     def get(self, request: Request) -> Response:
         """See `Requests.get`."""
-        raise TransportError(
-            "S3WARM_OFFLINE=1 is set, so S3 is not asked", advice="unset it, or fill the cache first", transient=False
-        )
+        raise _offline()
+
+    def list(self, bucket: str, prefix: str, token: str) -> Page:
+        """See `Requests.list`."""
+        raise _offline()
 
     def refresh_credentials(self) -> bool:
         """See `Requests.refresh_credentials`."""
@@ -31,3 +33,9 @@ class OfflineRequests:
 
     def close(self) -> None:
         """See `Requests.close`."""
+
+
+def _offline() -> TransportError:
+    return TransportError(
+        "S3WARM_OFFLINE=1 is set, so S3 is not asked", advice="unset it, or fill the cache first", transient=False
+    )

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol
 
-    from s3warm.entry import Entry
+    from s3warm.entry import Entry, FileEntry, Metadata
     from s3warm.keys import ObjectKey
+    from s3warm.origin.base import Sink
 
     class Tier(Protocol):
         """A place where entries are kept.
@@ -37,8 +38,13 @@ if TYPE_CHECKING:
             """
             ...
 
-        def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
-            """S3 has confirmed the body with this ETag: move its times. False if another body, or a later validation, is held."""
+        def refresh(
+            self, key: ObjectKey, etag: str, validated_at: float, expires_at: float, *, supersede: bool = False
+        ) -> bool:
+            """S3 has confirmed the body with this ETag: move its times. False if another body, or a later validation, is held.
+
+            `supersede`: also in place of a later validation, which was made before the clock was set back.
+            """
             ...
 
         def expire(self, key: ObjectKey) -> None:
@@ -91,6 +97,52 @@ if TYPE_CHECKING:
 
         def hits(self) -> int:
             """Hits so far, however they came."""
+            ...
+
+    class Download(Sink, Protocol):
+        """A body on its way into a tier."""
+
+        def body(self) -> bytes:
+            """The complete body, in one allocation.
+
+            Raises:
+                NoRoom: it cannot be read.
+            """
+            ...
+
+        def admit(self, entry: Entry) -> None:
+            """Keep the complete body for an entry that has it, as `Tier.put` would."""
+            ...
+
+        def publish(self, info: Metadata, validated_at: float, expires_at: float, *, current: bool) -> FileEntry:
+            """The complete body as a file, pinned; found by later calls only if it is `current`, and nothing validated later is held.
+
+            Raises:
+                NoRoom: it cannot be written.
+            """
+            ...
+
+        def close(self) -> None:
+            """End it. Finished parts of an incomplete body stay for the next download of it."""
+            ...
+
+    class FileTier(Tier, Protocol):
+        """A tier that can give files out."""
+
+        def file(self, key: ObjectKey) -> FileEntry | None:
+            """What is held for the key, fresh or not, as a raw file, pinned; None if nothing is.
+
+            Raises:
+                NoRoom: it is held in another form, and there is no room for a raw one.
+            """
+            ...
+
+        def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
+            """A sink for the object's body. At any cost: whatever is not pinned may go for it.
+
+            Raises:
+                NoRoom: the tier is out of order.
+            """
             ...
 
     Evicted = Callable[[ObjectKey, int], None]

@@ -18,10 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Directory", "Refused", "Staged"]
+    from s3warm.tiers.pins import Pins
+
+__all__ = ["Directory", "Refused", "Staged", "read_all"]
 
 _MARKER = ".writing"
 _STAGED = ".staged"
+READ_ONLY = 0o400  # of published files: a body never changes
+_AT_ONCE = 2**30  # bytes; the kernel returns at most 2 GiB - 4 KiB
 _numbers = count()
 
 
@@ -36,6 +40,7 @@ class Directory:
         self.path = path
         self.bodies = os.path.join(path, "bodies")
         self.staging = os.path.join(path, "staging")
+        self.pins = os.path.join(path, "pins")
 
     def prepare(self) -> None:
         """Make it, or check that it is ours.
@@ -60,6 +65,46 @@ class Directory:
         """A lock between the processes on this directory."""
         return RangeLock(os.path.join(self.path, "lock"), offset)
 
+    def body(self, name: str) -> str:
+        """Path of a published file."""
+        return os.path.join(self.bodies, name)
+
+    def partial(self, name: str) -> str:
+        """Path of a file that a download fills."""
+        return os.path.join(self.staging, name)
+
+    def publish_partial(self, name: str, published: str) -> None:
+        """A download is complete: give its file, read-only from now on, the name under which it is found."""
+        os.chmod(self.partial(name), READ_ONLY)
+        os.rename(self.partial(name), self.body(published))
+
+    def remove_partial(self, name: str) -> None:
+        """Remove what a download has written."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.partial(name))
+
+    def open(self, name: str) -> tuple[int, Seal]:
+        """A descriptor of a published file, and its seal.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it cannot be read, or is a link.
+        """
+        # Non-blocking: a FIFO that somebody planted would wait for a writer for ever.
+        descriptor = os.open(self.body(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileNotFoundError(f"{name} is no file")
+            return descriptor, _seal(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def seal(self, descriptor: int) -> Seal:
+        """Make a file read-only, whatever somebody has made of it, and seal it as it is now."""
+        os.fchmod(descriptor, READ_ONLY)
+        return _seal(descriptor)
+
     def stage(self, name: str) -> Staged:
         """Begin to write the file that will be published as `name`."""
         return Staged(self, name)
@@ -71,25 +116,15 @@ class Directory:
             FileNotFoundError: there is none.
             OSError: it cannot be read, or is a link.
         """
-        # Non-blocking: a FIFO that somebody planted would wait for a writer for ever.
-        descriptor = os.open(os.path.join(self.bodies, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor, seal = self.open(name)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileNotFoundError(f"{name} is no file")
-            seal = _seal(descriptor)
-            if seal.size != size:
-                return b"", seal
-            body = os.read(descriptor, size)
-            # The kernel returns at most 2 GiB - 4 KiB at once.
-            while len(body) < size and (more := os.read(descriptor, size - len(body))):
-                body += more
-            return body, seal
+            return (read_all(descriptor, size) if seal.size == size else b""), seal
         finally:
             os.close(descriptor)
 
     def remove(self, name: str) -> None:
         """Remove a published file; whoever has it open keeps it."""
-        path = os.path.join(self.bodies, name)
+        path = self.body(name)
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -99,10 +134,14 @@ class Directory:
 
             rmtree(path)  # planted: we make no directories here
 
-    def remove_all(self) -> None:
-        """Remove every published file: the database that knew them is gone."""
-        for name in os.listdir(self.bodies):
-            self.remove(name)
+    def remove_all(self, pins: Pins) -> None:
+        """Remove every file that nobody uses: the database that knew them is gone."""
+        for folder, remove in ((self.bodies, self.remove), (self.staging, self.remove_partial)):
+            for name in os.listdir(folder):
+                if folder == self.bodies or name.endswith(".partial"):
+                    with pins.alone(name) as free:
+                        if free:
+                            remove(name)
 
     def sweep(self, is_current: Callable[[str], bool]) -> int:
         """Remove what writers that died left behind: staging files, and published files without a row.
@@ -134,6 +173,20 @@ class Directory:
                 self.remove(name)
 
 
+def read_all(descriptor: int, size: int) -> bytes:
+    """`size` bytes from the begin of a file, or fewer if there are no more, in one allocation."""
+    if size <= _AT_ONCE:
+        return os.pread(descriptor, size, 0)
+    from io import BytesIO
+
+    body = BytesIO(bytes(size))
+    position = 0
+    with body.getbuffer() as view:
+        while position < size and (count := os.preadv(descriptor, [view[position : position + _AT_ONCE]], position)):
+            position += count
+    return body.getvalue() if position == size else body.getvalue()[:position]
+
+
 class Staged:
     """A file under construction. `publish` inside the transaction, `finish` after it; `finish` alone discards it."""
 
@@ -157,6 +210,7 @@ class Staged:
                     written = os.write(descriptor, rest)
                     size += written
                     rest = rest[written:]
+            os.fchmod(descriptor, READ_ONLY)
             return size
         finally:
             os.close(descriptor)

@@ -12,21 +12,25 @@ import os
 import threading
 import time
 
+from s3warm.origin.base import NoRoom
 from s3warm.rules.budget import disk_budget
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Usage
+from s3warm.tiers.doubts import Doubts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from s3warm.entry import Entry
+    from s3warm.entry import Entry, FileEntry
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters, Troubles
     from s3warm.rules.budget import Budget, Share
     from s3warm.rules.eviction import Cost
     from s3warm.tiers.base import Evicted, Held
+    from s3warm.tiers.download import Download
+    from s3warm.tiers.pins import Pins
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.store import Store
@@ -40,7 +44,6 @@ REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
 REST_AFTER_BUSY = (
     5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
 )
-DOUBTS = 1000  # keys remembered that could not be evicted
 _OPENING = 0  # the byte of the lock file that is held while the database is opened
 
 
@@ -87,12 +90,11 @@ class DiskTier:
         # Guarded by _lock.
         self._shelf: Shelf | None = None
         self._store: Store | None = None
+        self._pins: Pins | None = None
         self._settled: Budget | None = None
         self._closed = False
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
-        # What should have been evicted and could not be: not to be found until it is.
-        self._doubtful: set[ObjectKey] = set()
-        self._doubt_all = False
+        self._doubts = Doubts()
 
     def get(self, key: ObjectKey) -> Entry | None:
         """See `Tier.get`."""
@@ -103,18 +105,18 @@ class DiskTier:
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
         admitted = self._write("put", None, lambda shelf: shelf.put(entry))
-        if admitted is None:
+        if admitted is None and self._may_hold(entry.object):
             # It could not be written; what is held for the key may be older, and must not be found again.
             self.evict(entry.object)
         elif admitted:
-            self._doubtful.discard(entry.object)
+            self._doubts.resolve(entry.object)
         return bool(admitted)
 
-    def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
+    def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float, *, supersede: bool = False) -> bool:
         """See `Tier.refresh`."""
 
         def confirmed(row: Row) -> Row | None:
-            if row.info.etag != etag or row.validated_at > validated_at:
+            if row.info.etag != etag or (row.validated_at > validated_at and not supersede):
                 return None
             return row._replace(validated_at=validated_at, expires_at=expires_at)
 
@@ -127,35 +129,50 @@ class DiskTier:
             return row._replace(expires_at=never_fresh(row.validated_at))
 
         if self._write("expire", None, lambda shelf: shelf.retime(key, expired)) is None:
-            self._doubt(key)
+            self._doubts.add(key)
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
         if self._write("evict", False, lambda shelf: shelf.evict(key)):
-            self._doubtful.discard(key)
+            self._doubts.resolve(key)
         else:
-            self._doubt(key)
+            self._doubts.add(key)
 
     def clear(self) -> None:
         """See `Tier.clear`. Rows of other namespaces stay."""
-        self._doubt_all = not self._write("clear", False, lambda shelf: shelf.clear())
-        if not self._doubt_all:
-            self._doubtful.clear()
+        if self._write("clear", False, lambda shelf: shelf.clear()):
+            self._doubts.resolve_all()
+        else:
+            self._doubts.add_all()
 
-    def _doubt(self, key: ObjectKey) -> None:
-        """Remember that the key should be gone; of too many to remember, that everything should."""
-        self._doubtful.add(key)
-        if len(self._doubtful) > DOUBTS:
-            self._doubt_all = True
-            self._doubtful.clear()
+    def file(self, key: ObjectKey) -> FileEntry | None:
+        """See `FileTier.file`."""
+        if self._in_doubt(key):
+            return None
+        from s3warm.tiers.files import open_file
+
+        return self._use("file", None, lambda shelf: open_file(shelf, key))
+
+    def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
+        """See `FileTier.download`."""
+        shelf = None if self._in_doubt(key) or time.monotonic() < self._read_only_until else self._shelf or self._opened()
+        if shelf is None:
+            raise NoRoom(f"the cache directory {self.path} cannot be used now")
+        from s3warm.tiers.download import Download
+
+        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble)
+
+    def _may_hold(self, key: ObjectKey) -> bool:
+        """Whether something is held for the key, or that cannot be told."""
+        return self._use("describe", True, lambda shelf: shelf.describe(key) is not None)
 
     def _in_doubt(self, key: ObjectKey) -> bool:
         """Whether what is held for the key must not be used; what could not be evicted is tried again."""
-        if self._doubt_all:
+        if self._doubts.all:
             self.clear()
-        if key in self._doubtful and not self._doubt_all:
+        elif key in self._doubts:
             self.evict(key)
-        return self._doubt_all or key in self._doubtful
+        return key in self._doubts
 
     def usage(self) -> Usage:
         """See `Tier.usage`."""
@@ -176,6 +193,8 @@ class DiskTier:
         with self._lock:
             self._closed = True
             self._let_go()
+            if self._pins is not None:
+                self._pins.close()
             if self._temporary and self._pid == os.getpid():
                 from shutil import rmtree
 
@@ -187,6 +206,10 @@ class DiskTier:
         self._lock = threading.RLock()
         if self._store is not None:
             self._store.leave_to_parent()
+        if self._pins is not None:
+            self._pins.renew()
+        if self._shelf is not None:
+            self._shelf.room.staged_bytes = 0  # those are its parent's
 
     # -- opening and trouble ----------------------------------------------------------------------------------------------
 
@@ -238,10 +261,16 @@ class DiskTier:
             return self._shelf
 
     def _try_to_open(self) -> None:
-        from s3warm.tiers.store import StoreError
+        from s3warm.tiers.store import StoreError, is_malformed
 
         try:
-            self._open()
+            try:
+                self._open()
+            except StoreError as error:
+                if not is_malformed(error):
+                    raise
+                self._discard()
+                self._open()
         except StoreError as error:
             self._let_go()
             self._closed_until = time.monotonic() + REOPEN_AFTER
@@ -256,6 +285,8 @@ class DiskTier:
 
     def _open(self) -> None:
         from s3warm.tiers.directory import Directory
+        from s3warm.tiers.pins import Pins
+        from s3warm.tiers.room import Room
         from s3warm.tiers.shelf import Shelf
         from s3warm.tiers.store import Store
 
@@ -265,27 +296,22 @@ class DiskTier:
             if not lock.acquire(timeout=OPEN_TIMEOUT):
                 raise OSError(f"another process has been opening it for more than {OPEN_TIMEOUT:.0f} s")
             store = self._store = Store(self.path)
+            # They outlive a database that has to be made anew: who was given a file goes on using it.
+            pins = self._pins = self._pins or Pins(directory.pins)
             with store.writing():
                 if not store.entries():
-                    directory.remove_all()  # a database made anew knows none of them
+                    directory.remove_all(pins)  # a database made anew knows none of them
                 directory.sweep(store.names)
         self._settled = disk_budget(self._asked, free=self._free(self.path), held=store.held())
-        shelf = Shelf(
-            directory,
-            store,
-            self.namespace,
-            budget=self._settled.bytes,
-            level=self._level,
-            cost=self._cost,
-            largest=self._largest,
-            counters=self._counters,
-            evicted=self._evicted,
-            corrupted=self._corrupted,
-        )
-        shelf.hold_budget()
-        if store.held() > self._settled.bytes:
-            raise OSError(f"its budget of {self._settled.bytes:,} bytes is less than an empty database takes")
-        self._shelf = shelf
+        budget = self._settled.bytes
+        room = Room(directory, store, pins, budget=budget, cost=self._cost, counters=self._counters, evicted=self._evicted)
+        room.hold_budget()
+        if store.held() > budget and not store.entries():
+            raise OSError(f"its budget of {budget:,} bytes is less than an empty database takes")
+        if store.held() > budget and not room.pinned():
+            raise ValueError("it says that it holds more than its budget, and gives nothing back")
+        level, largest, corrupted = self._level, self._largest, self._corrupted
+        self._shelf = Shelf(directory, store, pins, room, self.namespace, level=level, largest=largest, corrupted=corrupted)
 
     def _discard(self) -> None:
         """The database is malformed: the next use makes it anew. Unless somebody else has done so already."""
@@ -293,7 +319,8 @@ class DiskTier:
         from s3warm.tiers.directory import Directory
 
         with self._lock, contextlib.suppress(OSError):
-            opened = self._store.inode if self._store is not None else 0
+            # Damaged so that it cannot even be opened: it is whichever lies there.
+            opened = self._store.inode if self._store is not None else identity(self.path)
             self._let_go()
             with Directory(self.path).lock(_OPENING) as lock:
                 if lock.acquire(timeout=OPEN_TIMEOUT) and identity(self.path) == opened:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["RangeLock"]
+__all__ = ["EXCLUSIVE", "FREE", "SHARED", "RangeLock", "try_lock"]
+
+EXCLUSIVE, SHARED, FREE = "exclusive", "shared", "free"
 
 _POLL = 0.002  # seconds; the kernel's own waiting cannot be bounded
 
@@ -67,14 +69,20 @@ class RangeLock:
         self.release()
 
     def _try(self) -> bool:
-        import fcntl
+        return try_lock(self._descriptor, self._offset, EXCLUSIVE)
 
-        try:
-            if sys.platform == "linux":
-                request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, self._offset, 1, 0)
-                fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request)
-            else:  # macOS, whose struct is another: a process's own locks never exclude it, which is all right for development
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._offset)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
+
+def try_lock(descriptor: int, offset: int, kind: str) -> bool:
+    """Take, or with `FREE` give up, the lock on one byte; False if somebody else's is in the way."""
+    import fcntl
+
+    try:
+        if sys.platform == "linux":
+            number = {EXCLUSIVE: fcntl.F_WRLCK, SHARED: fcntl.F_RDLCK, FREE: fcntl.F_UNLCK}[kind]
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", number, os.SEEK_SET, offset, 1, 0))
+        else:  # macOS, whose struct is another: a process's own locks never exclude it, which is all right for development
+            operation = {EXCLUSIVE: fcntl.LOCK_EX | fcntl.LOCK_NB, SHARED: fcntl.LOCK_SH | fcntl.LOCK_NB, FREE: fcntl.LOCK_UN}
+            fcntl.lockf(descriptor, operation[kind], 1, offset)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

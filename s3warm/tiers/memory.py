@@ -83,11 +83,11 @@ class MemoryTier:
             self._evicted(victim.item.object, len(victim.item.body))
         return admitted
 
-    def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float) -> bool:
+    def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float, *, supersede: bool = False) -> bool:
         """See `Tier.refresh`."""
         with self._lock:
             slot = self._slot(key)
-            if slot is None or slot.info.etag != etag or slot.validated_at > validated_at:
+            if slot is None or slot.info.etag != etag or (slot.validated_at > validated_at and not supersede):
                 return False
             # This order: a reader in between sees the new beginning with the old end, and at worst asks once more.
             slot.validated_at = validated_at

@@ -14,9 +14,34 @@ from s3warm.entry import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 
-__all__ = ["FORMAT", "BadRow", "Row", "Seal", "digest", "file_name", "key_of_name", "pack", "readable", "unpack"]
+__all__ = [
+    "FORMAT",
+    "OLDER",
+    "PARTIAL",
+    "WHOLE",
+    "BadRow",
+    "Row",
+    "Seal",
+    "digest",
+    "file_name",
+    "key_of_name",
+    "older_key",
+    "pack",
+    "partial_keys",
+    "partial_name",
+    "readable",
+    "unpack",
+]
 
-FORMAT = 1  # of rows and file names; a directory of another format is made anew
+FORMAT = 2  # of rows and file names; a directory of another format is made anew
+
+WHOLE = "whole"  # the current body of an object
+OLDER = "older"  # a file that somebody may still use, though the object has another body by now
+PARTIAL = "partial"  # a download under way, or one that was cut off and may go on
+
+_COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zst", ".lz4", ".br"))
+_LONGEST_SUFFIX = 32
+SLOTS = 4  # downloads of one object at a time, by processes that do not wait for each other
 
 
 class BadRow(ValueError):
@@ -39,10 +64,12 @@ class Row(NamedTuple):
     info: Metadata
     codec: str
     stored_size: int
-    checksum: int  # CRC-32 of a raw body; 0 for zstd, whose frames carry their own
+    checksum: int | None  # CRC-32 of a raw body; None for zstd, whose frames carry their own, and where the ETag is the MD5
     seal: Seal | None  # of a body in a file
     validated_at: float
     expires_at: float
+    state: str = WHOLE
+    finished: str = ""  # of a partial download: a bit for each part, from the lowest, in hexadecimal
 
     def entry(self, body: bytes) -> Entry:
         """The entry that the row and its body make."""
@@ -62,9 +89,44 @@ def key_of_name(name: str) -> bytes | None:
         return None
 
 
-def file_name(row_key: bytes, etag: str) -> str:
-    """Name of the file that holds a body: each version of an object has its own, so that no reader's file changes under it."""
-    return f"{row_key.hex()}-{blake2b(etag.encode(), digest_size=8).hexdigest()}"
+def file_name(row: Row, row_key: bytes | None = None) -> str:
+    """Name of the file that holds a body: each version of an object has its own, so that no reader's file changes under it.
+
+    A raw file has the suffix of the object's key, since the libraries that load it go by that.
+    """
+    owner = digest(row.namespace, row.object) if row_key is None else row_key
+    suffix = "+zstd" if row.codec == ZSTD else _suffix(row.object.key)
+    return f"{owner.hex()}-{_short(row.info.etag)}{suffix}"
+
+
+def older_key(name: str) -> bytes:
+    """Key of the row of a file that is no longer its object's current body."""
+    return blake2b(b"older " + name.encode(), digest_size=16).digest()
+
+
+def partial_keys(row_key: bytes) -> list[bytes]:
+    """Keys of the rows that downloads of one object may have."""
+    return [blake2b(b"partial %d " % slot + row_key, digest_size=16).digest() for slot in range(SLOTS)]
+
+
+def partial_name(key: bytes) -> str:
+    """Name of the file that a download fills."""
+    return f"{key.hex()}.partial"
+
+
+def _short(etag: str) -> str:
+    return blake2b(etag.encode(), digest_size=8).hexdigest()
+
+
+def _suffix(key: str) -> str:
+    """What follows the last dot of a key, and the last but one if the last means a compression; nothing that is not plain."""
+    name = key.rpartition("/")[2]
+    stem, dot, last = name.rpartition(".")
+    suffix = dot + last if stem else ""
+    if suffix in _COMPRESSED and "." in stem:
+        suffix = "." + stem.rpartition(".")[2] + suffix
+    plain = suffix.isascii() and suffix.replace(".", "").replace("_", "").replace("-", "").isalnum()
+    return suffix if plain and len(suffix) <= _LONGEST_SUFFIX else ""
 
 
 def pack(row: Row) -> str:
@@ -81,7 +143,7 @@ def unpack(text: object) -> Row:
     try:
         if not isinstance(text, str):
             raise BadRow(f"a row is text, not {type(text).__name__}")
-        version, namespace, key, info, codec, stored_size, checksum, seal, validated_at, expires_at = json.loads(text)
+        version, namespace, key, info, codec, stored_size, checksum, seal, *rest = json.loads(text)
         row = Row(
             namespace,
             ObjectKey(*key),
@@ -90,8 +152,7 @@ def unpack(text: object) -> Row:
             stored_size,
             checksum,
             None if seal is None else Seal(*seal),
-            validated_at,
-            expires_at,
+            *rest,
         )
         sane = version == FORMAT and _is_sane(row)
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -104,14 +165,19 @@ def unpack(text: object) -> Row:
 def _is_sane(row: Row) -> bool:
     info = row.info
     user = {} if info.user is None else info.user
-    numbers = (info.size, row.stored_size, row.checksum, *(row.seal or ()))
-    texts = (row.namespace, row.object.bucket, row.object.key, info.etag, info.verified_by, *user, *user.values())
+    checksum = () if row.checksum is None else (row.checksum,)
+    numbers = (info.size, row.stored_size, *checksum, *(row.seal or ()))
+    texts = (row.namespace, row.object.bucket, row.object.key, info.etag, info.verified_by, row.finished, *user, *user.values())
     texts_or_none = (row.object.version_id, info.version_id, info.content_type, info.content_encoding, info.cache_control)
     return (
         type(user) is dict
         and all(type(number) is int and number >= 0 for number in numbers)
         and (info.size == row.stored_size if row.codec == RAW else info.size <= row.stored_size * MAX_RATIO)
         and row.codec in (RAW, ZSTD)
+        and row.state in (WHOLE, OLDER, PARTIAL)
+        and (row.state != PARTIAL or row.codec == RAW)
+        and (row.checksum is not None or row.codec == ZSTD or row.state == PARTIAL or info.verified_by == "md5")
+        and (not row.finished or int(row.finished, 16) >= 0)
         and type(row.validated_at) is type(row.expires_at) is float
         and isfinite(row.validated_at)
         and not isnan(row.expires_at)

@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed"]
+__all__ = ["GOES_FIRST", "GOES_LAST", "LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed"]
 
 MODE_RAW = 1
+
+# What is not ranked by its worth: files that nobody uses any more, and older ones that somebody may still use.
+GOES_FIRST = Rank(-1.0, 1.0, 0.0)
+GOES_LAST = Rank(1e300, 1.0, 0.0)
 
 # What a damaged database makes of values on their way through diskcache and this package.
 _OddValues = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
@@ -260,10 +264,13 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return total
 
     def names(self, file_name: str) -> bool:
-        """Whether a row names the published file."""
+        """Whether a row names the published file: its object's, or one of its own."""
         row_key = rows.key_of_name(file_name)
-        row = None if row_key is None else rows.readable(self.text(row_key))
-        return row is not None and row_key is not None and rows.file_name(row_key, row.info.etag) == file_name
+        if row_key is None:
+            return False
+        row = rows.readable(self.text(row_key))
+        named = row is not None and rows.file_name(row, row_key) == file_name
+        return named or self.text(rows.older_key(file_name)) is not None
 
     def fold(self) -> None:
         """Fold the log into the database, so that what was freed becomes free on the disk; outside `writing`."""
@@ -294,6 +301,10 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def rank(self, key: bytes, rank: Rank, size: int) -> None:
         """File a row in the order; inside `writing`."""
         self._sql("INSERT OR REPLACE INTO Rank VALUES (?, ?, ?, ?, ?)", (key, *rank, size))
+
+    def last(self) -> list[tuple[bytes, int]]:
+        """Keys and sizes of the rows that go last; inside `writing`."""
+        return list(self._sql("SELECT key, size FROM Rank WHERE priority >= ?", (GOES_LAST.priority,)))
 
     def take_lowest(self) -> Candidate | None:
         """Take the row with the lowest priority out of the order; inside `writing`."""

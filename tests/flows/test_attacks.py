@@ -392,11 +392,11 @@ def test_hooks_are_called_where_nothing_is_locked() -> None:
 def test_writers_at_once_stay_within_the_budget_of_the_disk(tmp_path: Path) -> None:
     tier = disk_tier(tmp_path, budget=3_000_000)
     tier.put(an_entry())
-    shelf = tier._shelf
-    assert shelf is not None
-    shelf._staged_bytes = 2_500_000  # another thread's file is on its way
+    assert tier._shelf is not None
+    room = tier._shelf.room
+    room.staged_bytes = 2_500_000  # another thread's file is on its way
     assert not tier.put(an_entry(noise(1_000_000), key="too much for now"))
-    shelf._staged_bytes = 0
+    room.staged_bytes = 0
     assert tier.put(an_entry(noise(1_000_000), key="fits"))
 
 
@@ -492,13 +492,13 @@ def test_what_another_process_validated_is_believed(tmp_path: Path) -> None:
 
 def test_what_could_not_be_evicted_is_remembered_in_bounds(tmp_path: Path) -> None:
     """With a directory that cannot be used each put is one more that could not be made good."""
-    from s3warm.tiers import disk
+    from s3warm.tiers import doubts
 
     tier = disk_tier(tmp_path / "c")
     (tmp_path / "c").mkdir(mode=0o755)
-    for number in range(disk.DOUBTS + 10):
+    for number in range(doubts.LIMIT + 10):
         assert not tier.put(an_entry(key=str(number)))
-    assert len(tier._doubtful) <= disk.DOUBTS
+    assert len(tier._doubts._keys) <= doubts.LIMIT
     (tmp_path / "c").chmod(0o700)
     tier._closed_until = 0.0
     assert tier.get(an_entry(key="0").object) is None

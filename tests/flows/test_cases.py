@@ -271,11 +271,11 @@ def test_cache_control(world: World) -> None:
 def test_too_large(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.put("large", noise(3_000_000))
     cache = world.cache()
-    monkeypatch.setattr(cache, "_largest", lambda: 2_999_999)
+    monkeypatch.setattr(cache._bodies, "_largest", lambda: 2_999_999)
     with pytest.raises(ObjectTooLargeError, match=r"3,000,000 bytes.*2,999,999"):
         cache.get(world.bucket, "large")
     assert cache.stats().origin_bytes == 0, "nothing of it was downloaded"
-    monkeypatch.setattr(cache, "_largest", lambda: 3_000_000)
+    monkeypatch.setattr(cache._bodies, "_largest", lambda: 3_000_000)
     assert cache.get(world.bucket, "large") == noise(3_000_000)
 
 

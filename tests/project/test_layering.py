@@ -14,26 +14,36 @@ PACKAGE = ROOT / "s3warm"
 # From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
 LAYERS: list[list[str]] = [
     ["record"],  # ground
+    ["keys"],
     ["errors", "metrics", "singleflight"],
-    ["keys", "machine", "rules.budget", "rules.eviction", "rules.freshness", "rules.outage", "rules.placement"],  # pure rules
+    ["machine", "rules.budget", "rules.eviction", "rules.freshness", "rules.outage", "rules.placement"],  # pure rules
     ["codec", "entry", "options", "values"],  # values
     ["settings"],
     ["tiers.base", "origin.base"],  # contracts
     [
         "explain",
         "origin.boto",
+        "origin.buffer",
         "origin.failures",
         "origin.integrity",
         "origin.offline",
         "tiers.database",
+        "tiers.doubts",
         "tiers.locks",
         "tiers.row",
         "tiers.slot",
     ],  # parts
-    ["origin.fetch", "tiers.directory", "tiers.memory", "tiers.store"],
+    ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
+    ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
+    ["origin.fetch", "tiers.room"],
     ["tiers.shelf"],
+    ["tiers.files"],
+    ["tiers.download"],
     ["tiers.disk"],
     ["front", "watch"],  # orchestration
+    ["revalidation"],
+    ["bodies", "filing"],
+    ["paths"],
     ["cache"],
     ["factory"],  # assembly
     ["default"],

@@ -152,7 +152,7 @@ class CacheMachine(RuleBasedStateMachine):
             # A copy may have stood in.
             recent += [seen for time, seen in self.sightings[key] if self.s3.now < time + TTL + STALE]
         else:
-            still_left_alone = not self.cache._watch.may_ask(locate("b", key), self.s3.now)
+            still_left_alone = not self.cache._revalidation._watch.may_ask(locate("b", key), self.s3.now)
             if still_left_alone:
                 recent += [seen for time, seen in self.sightings[key] if self.s3.now < time + TTL + STALE]
             assert still_left_alone or key not in self.must_ask, "after invalidate S3 is asked"

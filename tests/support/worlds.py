@@ -129,7 +129,7 @@ class FakeWorld(_Caches):
 
     def cache(self, **options: Any) -> Cache:
         cache = FakeCache(self.s3, **self.options(options))
-        cache._clock = lambda: self.now
+        cache._clock = cache._revalidation._clock = lambda: self.now
         return self.keep(cache)
 
 

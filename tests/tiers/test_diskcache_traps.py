@@ -170,7 +170,9 @@ def test_files_lie_flat_and_everything_is_private(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in [directory, *directory.rglob("*")]}
-    assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items()), modes
+    wanted = {path: 0o700 if path.is_dir() else 0o400 if path.parent.name == "bodies" else 0o600 for path in modes}
+    assert modes == wanted
+    assert 0o400 in modes.values()
     assert {path.name for path in directory.iterdir() if path.is_dir()} == {"bodies", "staging"}
     assert len(list((directory / "bodies").iterdir())) == 1
     assert list((directory / "staging").iterdir()) == []
@@ -501,13 +503,17 @@ def test_what_a_dead_writer_left_is_swept_and_a_living_ones_work_is_not(tmp_path
     tier.put(kept)
     tier.close()
     directory = Directory(str(path))
-    row_key = rows.digest("test", an_entry(key="dead").object)
-    dead = directory.stage(rows.file_name(row_key, '"dead"'))
+
+    def name(etag: str) -> str:
+        entry = an_entry(key="dead", etag=etag)
+        return rows.file_name(rows.Row("test", entry.object, entry.info, "raw", 4, 0, None, 0.0, 0.0))
+
+    dead = directory.stage(name('"dead"'))
     dead.write([b"half"])
-    published = directory.stage(rows.file_name(row_key, '"published"'))
+    published = directory.stage(name('"published"'))
     published.write([b"whole, but without a row"])
     published.publish()
-    living = directory.stage(rows.file_name(row_key, '"living"'))
+    living = directory.stage(name('"living"'))
     living.write([b"at work"])
     for staged in (dead, published):
         staged._lock.release()  # as the kernel does when the writer dies

@@ -9,8 +9,8 @@ import pytest
 
 from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError, S3WarmError
 from s3warm.keys import ObjectKey
-from s3warm.origin.base import TransportError
-from s3warm.origin.failures import Failure, of_response, of_transport
+from s3warm.origin.base import Listed, TransportError
+from s3warm.origin.failures import Failure, another_range, changed, of_page, of_response, of_transport
 
 KEY = ObjectKey("bucket", "a/key")
 VERSION = ObjectKey("bucket", "a/key", "v1")
@@ -166,3 +166,71 @@ def test_no_answer_is_an_outage_with_the_suppliers_advice(flags: dict[str, Any])
 
 def test_without_advice_the_sentence_ends() -> None:
     assert str(of_transport(KEY, TransportError("no route")).error).endswith("could not be fetched: no route")
+
+
+# -- another body, or a range of it ----------------------------------------------------------------------------------------------
+
+
+def test_an_object_that_is_overwritten_faster_than_it_comes_is_no_outage() -> None:
+    error = changed(KEY)
+    assert "s3://bucket/a/key could not be fetched: it was overwritten while it was on its way" in str(error)
+    assert (error.bucket, error.key, error.outage) == ("bucket", "a/key", False)
+
+
+def test_the_whole_where_a_range_was_asked_for_is_about_the_server_and_final() -> None:
+    found = another_range(KEY)
+    assert "the server sends something else than the range of it that was asked for" in str(found.error)
+    assert (found.transient, found.credentials, is_an_outage(found)) == (False, False, False)
+
+
+# -- listings --------------------------------------------------------------------------------------------------------------------
+
+
+class Page(Answer):
+    """A page that was refused."""
+
+    token = ""
+
+    def __init__(self, status: int, code: str = "") -> None:
+        super().__init__(status, code)
+        self.objects: list[Listed] = []
+
+
+def page_failure(status: int, code: str = "") -> Failure:
+    return of_page("bucket", "a/", Page(status, code))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "what", "words"),
+    [
+        (404, "NoSuchBucket", ObjectNotFoundError, "final", "there is no bucket 'bucket'; check its name"),
+        (404, "", ObjectNotFoundError, "final", "there is no bucket 'bucket'"),
+        (403, "AccessDenied", AccessDeniedError, "final", "the role needs s3:ListBucket on arn:aws:s3:::bucket"),
+        (403, "AllAccessDisabled", AccessDeniedError, "final", "cannot be listed"),
+        (403, "", OriginUnavailableError, "final", "S3 answered 403"),
+        (403, "RequestTimeTooSkewed", OriginUnavailableError, "credentials", "check the clock"),
+        (400, "ExpiredToken", OriginUnavailableError, "credentials", "check the credentials"),
+        (301, "PermanentRedirect", OriginUnavailableError, "final", "set AWS_REGION"),
+        (503, "SlowDown", OriginUnavailableError, "transient", "S3 answered 503 SlowDown"),
+        (500, "", OriginUnavailableError, "transient", "S3 answered 500"),
+        (400, "InvalidArgument", OriginUnavailableError, "final", "S3 answered 400 InvalidArgument"),
+    ],
+)
+def test_a_listing_that_is_refused_names_bucket_and_prefix(
+    status: int, code: str, error: type[S3WarmError], what: str, words: str
+) -> None:
+    found = page_failure(status, code)
+    assert type(found.error) is error
+    assert (found.error.bucket, found.error.key) == ("bucket", "a/")
+    assert "s3://bucket/a/" in str(found.error)
+    assert words in str(found.error)
+    assert (found.transient, found.credentials) == (what == "transient", what == "credentials")
+
+
+def test_a_listing_needs_no_permission_for_objects() -> None:
+    assert "s3:GetObject" not in str(page_failure(403, "AccessDenied").error)
+
+
+@pytest.mark.parametrize(("status", "code", "outage"), [(503, "SlowDown", True), (400, "InvalidArgument", False)])
+def test_a_listing_tells_an_outage_as_a_get_does(status: int, code: str, outage: bool) -> None:
+    assert is_an_outage(page_failure(status, code)) == outage

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import sys
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from collections.abc import Mapping
 import pytest
 
 from s3warm.keys import ObjectKey
-from s3warm.origin.integrity import Digest, Mismatch, md5_of_etag
+from s3warm.origin.integrity import Digest, Mismatch, md5_of_etag, what_for
 
 BODY = b"the body"
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -91,8 +93,13 @@ def test_a_checksum_of_the_whole_object_is_checked(name: str, checksum: str) -> 
         {"x-amz-checksum-sha256": SHA256 + "-2"},
         {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "COMPOSITE"},
         {"x-amz-checksum-crc32": ""},
-        {"x-amz-checksum-crc32c": "AAAAAA=="},
-        {"x-amz-checksum-crc64nvme": "AAAAAAAAAAA="},
+        {"x-amz-checksum-crc32c": "AAAAAA==", "x-amz-checksum-type": "COMPOSITE"},
+        {"x-amz-checksum-crc64nvme": "AAAAAAAAAAA=-2"},
+        {"x-amz-checksum-crc32c": "AAAAAA"},
+        {"x-amz-checksum-crc32c": "AAAAAAAAAAA="},
+        {"x-amz-checksum-crc64nvme": "AAAAAA=="},
+        {"x-amz-checksum-crc32": "no base64!"},
+        {"x-amz-checksum-md9": "AAAAAA=="},
         {},
     ],
 )
@@ -116,3 +123,86 @@ def test_the_best_that_there_is_is_used_and_named(headers: dict[str, str], name:
 
 def test_an_empty_body_has_an_md5_too() -> None:
     assert verify(KEY, {"etag": f'"{hashlib.md5(b"").hexdigest()}"'}, b"") == "md5"
+
+
+# -- CRCs that need a library ----------------------------------------------------------------------------------------------------
+
+
+def reflected_crc(body: bytes, polynomial: int, bits: int) -> str:
+    """A CRC as its definition has it, bit by bit, in S3's words."""
+    crc = mask = (1 << bits) - 1
+    for byte in body:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (polynomial if crc & 1 else 0)
+    return b64encode((crc ^ mask).to_bytes(bits // 8, "big")).decode()
+
+
+CRC32C = reflected_crc(BODY, 0x82F63B78, 32)
+CRC64NVME = reflected_crc(BODY, 0x9A6C9329AC4BC9B5, 64)
+
+
+def test_the_definitions_are_those_of_the_catalogue() -> None:
+    """The check values of https://reveng.sourceforge.io/crc-catalogue/."""
+    assert reflected_crc(b"123456789", 0x82F63B78, 32) == b64encode(bytes.fromhex("e3069283")).decode()
+    assert reflected_crc(b"123456789", 0x9A6C9329AC4BC9B5, 64) == b64encode(bytes.fromhex("ae8b14860a799888")).decode()
+
+
+def with_only(monkeypatch: pytest.MonkeyPatch, *present: str) -> None:
+    """Hide the libraries that are not named; skip the test if one that is named is not installed."""
+    for name in ("awscrt", "google_crc32c"):
+        if name not in present:
+            monkeypatch.setitem(sys.modules, name, None)
+        elif importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed here")
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "checksum"),
+    [("awscrt", "crc32c", CRC32C), ("awscrt", "crc64nvme", CRC64NVME), ("google_crc32c", "crc32c", CRC32C)],
+)
+def test_a_crc_is_checked_where_a_library_computes_it(
+    monkeypatch: pytest.MonkeyPatch, library: str, name: str, checksum: str
+) -> None:
+    with_only(monkeypatch, library)
+    headers = {"etag": '"opaque-2"', f"x-amz-checksum-{name}": checksum, "x-amz-checksum-type": "FULL_OBJECT"}
+    assert verify(KEY, headers, BODY) == what_for(KEY, headers) == name
+    for other in (b"", BODY + b"x", BODY[:-1], b"the bodY"):
+        with pytest.raises(Mismatch, match=f"its {name} is .*, S3 said "):
+            verify(KEY, headers, other)
+
+
+@pytest.mark.parametrize(("name", "checksum"), [("crc32c", CRC32C), ("crc64nvme", CRC64NVME), ("crc32c", "AAAAAA==")])
+def test_without_a_library_a_crc_is_no_promise(monkeypatch: pytest.MonkeyPatch, name: str, checksum: str) -> None:
+    with_only(monkeypatch)
+    headers = {"etag": '"opaque-2"', f"x-amz-checksum-{name}": checksum}
+    digest = Digest(KEY, headers)
+    assert not digest.wanted
+    digest.update(BODY)
+    assert digest.verify() == what_for(KEY, headers) == "length"
+
+
+def test_a_library_that_is_too_old_for_a_crc_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_only(monkeypatch, "awscrt")
+    from awscrt import checksums
+
+    monkeypatch.delattr(checksums, "crc64nvme")
+    headers = {"x-amz-checksum-crc64nvme": CRC64NVME, "x-amz-checksum-crc32": CRC32}
+    assert verify(KEY, headers, BODY) == "crc32"
+
+
+def test_without_a_library_for_the_best_the_next_best_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = {"x-amz-checksum-crc64nvme": CRC64NVME, "x-amz-checksum-crc32c": CRC32C, "x-amz-checksum-crc32": CRC32}
+    with monkeypatch.context() as hidden:
+        with_only(hidden)
+        assert verify(KEY, headers, BODY) == "crc32"
+    with monkeypatch.context() as hidden:
+        with_only(hidden, "google_crc32c")
+        assert verify(KEY, headers, BODY) == "crc32c"
+    with_only(monkeypatch, "awscrt")
+    assert verify(KEY, headers, BODY) == "crc64nvme"
+
+
+def test_what_nothing_is_known_of_is_not_wanted() -> None:
+    assert not Digest(KEY, {}).wanted
+    assert Digest(KEY, {"etag": f'"{MD5}"'}).wanted

@@ -68,7 +68,7 @@ def test_a_counter_that_there_is_not_cannot_be_counted() -> None:
 
 
 def test_an_event_needs_a_name_only() -> None:
-    assert Event("evicted") == ("evicted", None, None, 0, 0.0, "")
+    assert Event("evicted") == ("evicted", None, None, 0, 0.0, "", 0)
 
 
 def test_one_warning_when_a_kind_begins_and_one_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from s3warm.codec import MAX_RATIO, RAW, ZSTD
 from s3warm.entry import Entry, Metadata
 from s3warm.keys import ObjectKey
-from s3warm.tiers.row import FORMAT, BadRow, Row, Seal, digest, file_name, pack, readable, unpack
+from s3warm.tiers.row import FORMAT, OLDER, PARTIAL, WHOLE, BadRow, Row, Seal, digest, file_name, pack, readable, unpack
 
 KEY = ObjectKey("bucket", "a/key", "v1")
 INFO = Metadata('"e"', 4, "v1", 1e9, "text/plain", "gzip", "max-age=60", {"owner": "ops"}, "md5")
-ROW = Row("ns", KEY, INFO, RAW, 4, 123, Seal(1, 4, 3), 100.0, 400.0)
-NAMESPACE, OBJECT, INFORMATION, CODEC, STORED, CHECKSUM, SEAL, VALIDATED, EXPIRES = range(1, 10)
+ROW = Row("ns", KEY, INFO._replace(verified_by="sha1"), RAW, 4, 123, Seal(1, 4, 3), 100.0, 400.0)
+NAMESPACE, OBJECT, INFORMATION, CODEC, STORED, CHECKSUM, SEAL, VALIDATED, EXPIRES, STATE, FINISHED = range(1, 12)
 
 text = st.text()
 maybe = st.none() | text
@@ -44,15 +44,20 @@ rows = st.builds(
     info=infos,
     codec=st.sampled_from([RAW, ZSTD]),
     stored_size=whole,
-    checksum=st.integers(0, 2**32 - 1),
+    checksum=st.none() | st.integers(0, 2**32 - 1),
     seal=st.none() | st.builds(Seal, whole, whole, whole),
     validated_at=st.floats(allow_nan=False, allow_infinity=False),
     expires_at=floats,
+    state=st.sampled_from([WHOLE, OLDER, PARTIAL]),
+    finished=st.just("") | st.integers(0, 2**2000).map("{:x}".format),
 )
 
 
 def plausible(row: Row) -> Row:
-    """A raw body is stored in its own size, and a frame holds no more than frames can."""
+    """A raw body is stored in its own size, and a frame holds no more than frames can; what can be checked has its checksum."""
+    row = row._replace(codec=RAW if row.state == PARTIAL else row.codec)
+    if row.codec == RAW and row.state != PARTIAL and row.info.verified_by != "md5":
+        row = row._replace(checksum=row.checksum or 0)
     size = row.stored_size if row.codec == RAW else min(row.info.size, row.stored_size * MAX_RATIO)
     return row._replace(info=row.info._replace(size=size))
 
@@ -71,7 +76,7 @@ def is_well_typed(row: Row) -> bool:
     return (
         all(type(word) is str for word in (row.namespace, row.object.bucket, row.object.key, info.etag, info.verified_by))
         and all(word is None or type(word) is str for word in words)
-        and all(type(number) is int and number >= 0 for number in (info.size, row.stored_size, row.checksum))
+        and all(type(number) is int and number >= 0 for number in (info.size, row.stored_size, row.checksum or 0))
         and (info.last_modified is None or (type(info.last_modified) in (int, float) and math.isfinite(info.last_modified)))
         and (
             info.user is None
@@ -81,6 +86,9 @@ def is_well_typed(row: Row) -> bool:
         and all(type(time) is float and not math.isnan(time) for time in (row.validated_at, row.expires_at))
         and math.isfinite(row.validated_at)
         and row.codec in (RAW, ZSTD)
+        and row.state in (WHOLE, OLDER, PARTIAL)
+        and type(row.finished) is str
+        and int(row.finished or "0", 16) >= 0
     )
 
 
@@ -115,7 +123,7 @@ def test_a_pinned_version_that_never_expires_comes_back() -> None:
 
 
 def test_a_row_makes_the_entry_it_was_made_of() -> None:
-    assert unpack(pack(ROW)).entry(b"body") == Entry(KEY, INFO, 100.0, 400.0, b"body")
+    assert unpack(pack(ROW)).entry(b"body") == Entry(KEY, ROW.info, 100.0, 400.0, b"body")
 
 
 def test_a_packed_row_is_one_ascii_line_that_begins_with_its_format() -> None:
@@ -178,13 +186,15 @@ ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *each((0,), 0, 2, None, "1", [1], -1),
+        *each((0,), 0, 1, 3, None, "2", [2], -1),
         *each((CODEC,), "zip", "", None, 1, ["raw"], "RAW"),
         *each((STORED,), -1, 4.0, "4", None, True, []),
         *each((CHECKSUM,), -1, 1.5, "1", None, False),
         *each((SEAL,), [], [1, 2], [1, 2, 3, 4], [1, 2, -3], [1, 2.0, 3], [True, 2, 3], "abc", 0, {"a": 1}),
         *each((VALIDATED,), 100, "100", None, True, []),
         *each((EXPIRES,), 400, "400", None, True, []),
+        *each((STATE,), "", "Whole", None, 1, ["whole"]),
+        *each((FINISHED,), "x", "-1", None, 1, ["ff"]),
         *each((OBJECT,), [], ["b"], ["b", "k", None, 1], "b", None, {"bucket": 1}),
         *each((INFORMATION,), [], ["e"], "e4", None, ["e", 4] + [None] * 8, {}),
         *each((INFORMATION, ETAG), None, 5, [], True),
@@ -220,7 +230,7 @@ def test_an_object_that_was_written_at_no_finite_time_is_a_bad_row() -> None:
 
 def test_an_etag_that_cannot_be_encoded_is_a_bad_row_or_has_a_file_name() -> None:
     row = readable(mutated(INFORMATION, ETAG, value="\ud800"))
-    assert row is None or re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}", file_name(bytes(16), row.info.etag))
+    assert row is None or re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}", file_name(row))
 
 
 @given(st.text() | json_values.map(json.dumps))
@@ -228,7 +238,7 @@ def test_any_text_is_a_usable_row_or_a_bad_one(text: str) -> None:
     never_anything_but_a_bad_row(text)
 
 
-@given(st.integers(0, 9), json_values)
+@given(st.integers(0, 11), json_values)
 def test_any_value_in_any_field_is_a_usable_row_or_a_bad_one(field: int, value: object) -> None:
     never_anything_but_a_bad_row(mutated(field, value=value))
 
@@ -275,13 +285,41 @@ def test_the_parts_of_a_row_key_do_not_run_into_each_other(one: tuple[str, ...],
     assert digest(one[0], ObjectKey(*one[1:])) != digest(other[0], ObjectKey(*other[1:]))
 
 
-@given(st.binary(min_size=16, max_size=16), st.text(st.characters(codec="utf-8")))
-def test_a_file_name_is_flat_whatever_the_etag(row_key: bytes, etag: str) -> None:
-    assert re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}", file_name(row_key, etag))
+def named(etag: str = '"e"', key: str = "k", codec: str = RAW) -> str:
+    """The name of the file of a row."""
+    return file_name(ROW._replace(object=KEY._replace(key=key), info=ROW.info._replace(etag=etag), codec=codec))
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
+def test_a_file_name_is_flat_whatever_the_etag_and_the_key(etag: str, key: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}(\.[0-9A-Za-z_.-]{1,31})?", named(etag, key))
+    assert re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}\+zstd", named(etag, key, ZSTD))
+
+
+@pytest.mark.parametrize(
+    ("key", "suffix"),
+    [
+        ("net.onnx", ".onnx"),
+        ("a.b/net", ""),
+        ("day.csv.gz", ".csv.gz"),
+        ("v1.2.tar.zst", ".tar.zst"),
+        (".gz", ""),
+        ("a.gz", ".gz"),
+        (".hidden", ""),
+        ("dot.", ""),
+        ("x." + "y" * 31, "." + "y" * 31),
+        ("x." + "y" * 32, ""),
+        ("x.sh;rm", ""),
+        ("x.ü", ""),
+        ("dir/..", ""),
+    ],
+)
+def test_a_raw_file_has_the_suffix_of_its_key(key: str, suffix: str) -> None:
+    assert named(key=key)[49:] == suffix
 
 
 def test_each_etag_has_a_file_of_its_own_that_begins_with_the_row_key() -> None:
-    key = digest("ns", KEY)
-    names = {file_name(key, etag) for etag in ('"a"', '"b"', "", "../victim")}
+    key = digest(ROW.namespace, KEY._replace(key="k"))
+    names = {named(etag) for etag in ('"a"', '"b"', "", "../victim")}
     assert len(names) == 4
     assert all(name.startswith(key.hex() + "-") for name in names)

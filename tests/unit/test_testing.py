@@ -10,6 +10,8 @@ import pytest
 
 import s3warm
 from s3warm import Cache, Event, Settings, default, factory
+from s3warm.keys import ObjectKey
+from s3warm.origin.base import Listed, Request, TransportError
 from s3warm.testing import FakeRequest, FakeS3, fake_s3
 
 URI = "s3://bucket/key"
@@ -241,3 +243,111 @@ def test_a_handler_that_configures_within_the_block_leaves_the_one_before_in_pla
         s3warm.get(URI)
         s3warm.configure(ttl=5, disk_budget=0)
     assert default_now() is before
+
+
+# -- ranges, conditions and listings, as S3 has them -----------------------------------------------------------------------------
+
+KEY = ObjectKey("bucket", "key")
+
+
+def answered(s3: FakeS3, request: Request) -> tuple[int, bytes, str]:
+    """Status, body and code."""
+    answer = s3.get(request)
+    buffer = bytearray(100)
+    body = b""
+    while count := answer.readinto(memoryview(buffer)[:3]):
+        body += buffer[:count]
+    answer.close()
+    return answer.status, body, answer.code
+
+
+@pytest.mark.parametrize(
+    ("span", "status", "body"),
+    [
+        ((0, 3), 206, b"body"),
+        ((1, 2), 206, b"od"),
+        ((3, 3), 206, b"y"),
+        ((2, 99), 206, b"dy"),
+        ((4, 4), 416, b""),
+        ((9, 99), 416, b""),
+    ],
+)
+def test_a_range_is_what_there_is_of_it(span: tuple[int, int], status: int, body: bytes) -> None:
+    s3 = FakeS3({URI: b"body"})
+    assert answered(s3, Request(KEY, span=span)) == (status, body, "" if body else "InvalidRange")
+    assert s3.requests == [FakeRequest(URI, None, status, len(body), None, span)]
+
+
+@pytest.mark.parametrize(
+    ("span", "content_range"),
+    [
+        ((1, 2), "bytes 1-2/4"),
+        ((2, 99), "bytes 2-3/4"),
+    ],
+)
+def test_a_range_says_which_bytes_it_is(span: tuple[int, int], content_range: str) -> None:
+    s3 = FakeS3()
+    s3.put(URI, b"body", content_type="text/plain")
+    headers = s3.get(Request(KEY, span=span)).headers
+    assert headers["content-range"] == content_range
+    assert headers["content-length"] == "2"
+    assert (headers["etag"], headers["content-type"]) == (s3.get(Request(KEY)).headers["etag"], "text/plain")
+
+
+def test_the_whole_has_no_range() -> None:
+    headers = FakeS3({URI: b"body"}).get(Request(KEY)).headers
+    assert "content-range" not in headers
+    assert headers["content-length"] == "4"
+
+
+@pytest.mark.parametrize("span", [None, (1, 2), (9, 9)])
+def test_another_etag_than_that_of_if_match_is_412(span: tuple[int, int] | None) -> None:
+    s3 = FakeS3({URI: b"body"})
+    etag = s3.get(Request(KEY)).headers["etag"]
+    assert answered(s3, Request(KEY, if_match='"other"', span=span)) == (412, b"", "PreconditionFailed")
+    assert answered(s3, Request(KEY, if_match=etag, span=span))[0] == {None: 200, (1, 2): 206, (9, 9): 416}[span]
+
+
+def test_the_range_of_a_version_is_of_that_version() -> None:
+    s3 = FakeS3()
+    s3.put(URI, b"old")
+    s3.put(URI, b"new!")
+    assert answered(s3, Request(ObjectKey("bucket", "key", "v1"), span=(0, 9))) == (206, b"old", "")
+    assert answered(s3, Request(ObjectKey("bucket", "key", "v3"), span=(0, 9))) == (404, b"", "NoSuchVersion")
+
+
+def test_a_listing_has_what_is_below_the_prefix_in_order_and_as_it_is_now() -> None:
+    s3 = FakeS3({f"s3://bucket/{key}": b"x" for key in ("b/2", "a/1", "a/0", "a", "a/2")} | {"s3://other/a/9": b"x"})
+    s3["s3://bucket/a/1"] = b"newer"
+    del s3["s3://bucket/a/2"]
+    page = s3.list("bucket", "a/", "")
+    etags = [s3.get(Request(ObjectKey("bucket", key))).headers["etag"] for key in ("a/0", "a/1")]
+    assert page.objects == [Listed("a/0", etags[0], 1), Listed("a/1", etags[1], 5)]
+    assert (page.status, page.code, page.token) == (200, "", "")
+    assert s3.requests[0] == FakeRequest("s3://bucket/a/", None, 200, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "pages"), [(0, [0]), (1, [1]), (1000, [1000]), (1001, [1000, 1]), (2500, [1000, 1000, 500])]
+)
+def test_a_page_has_a_thousand_and_a_token_for_the_next(number: int, pages: list[int]) -> None:
+    s3 = FakeS3({f"s3://bucket/{key:04}": b"" for key in range(number)})
+    page = s3.list("bucket", "", "")
+    found = [page]
+    while page.token:
+        page = s3.list("bucket", "", page.token)
+        found.append(page)
+    assert [len(page.objects) for page in found] == pages
+    assert [listed.key for page in found for listed in page.objects] == [f"{key:04}" for key in range(number)]
+
+
+def test_a_listing_can_be_denied_and_down_as_well() -> None:
+    s3 = FakeS3({"s3://bucket/a/1": b"x"})
+    s3.denied.add("s3://bucket/a/")
+    page = s3.list("bucket", "a/", "")
+    assert (page.status, page.code, page.objects, page.token) == (403, "AccessDenied", [], "")
+    assert s3.list("bucket", "", "").status == 200
+    s3.down = True
+    with pytest.raises(TransportError, match="the fake S3 is down"):
+        s3.list("bucket", "", "")
+    assert [request.status for request in s3.requests] == [403, 200]

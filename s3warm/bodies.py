@@ -1,0 +1,85 @@
+"""Bytes: how a body that arrives comes into memory and onto the disk."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from s3warm.entry import Entry
+from s3warm.errors import ObjectTooLargeError
+from s3warm.origin.base import PART, Fetched, NoRoom
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3warm.keys import ObjectKey
+    from s3warm.origin.base import Incoming
+    from s3warm.revalidation import Arrival
+    from s3warm.tiers.base import Download, FileTier, HotTier
+
+__all__ = ["Bodies"]
+
+
+class Bodies:
+    """See `Want`: on disk and in memory before the flight ends."""
+
+    def __init__(self, memory: HotTier, disk: FileTier | None, largest: Callable[[], int]) -> None:
+        self._memory = memory
+        self._disk = disk
+        self._largest = largest
+
+    def confirmed(self, entry: Entry) -> None:
+        """See `Want.confirmed`: it may have come from the disk."""
+        if not self._memory.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at):
+            self._memory.put(entry)
+
+    def receive(self, incoming: Incoming, arrival: Arrival) -> Entry:
+        """See `Want.receive`. A body that would not fit into memory is refused before anything of it is downloaded."""
+        largest = self._largest()
+        if incoming.size is not None and incoming.size > largest:
+            raise self._too_large(arrival.where, incoming.size, largest)
+        if incoming.size is not None and incoming.size > PART and arrival.times(incoming.info).keep:
+            by_disk = self._by_way_of_disk(incoming, arrival, largest)
+            if by_disk is not None:
+                return by_disk
+        return self._kept(incoming.read(largest, arrival.progress), arrival, None)
+
+    def _by_way_of_disk(self, incoming: Incoming, arrival: Arrival, largest: int) -> Entry | None:
+        """A large body is written while it arrives, so that it is not lost if the transfer is cut off; None if the disk has no room."""
+        assert incoming.size is not None
+        if self._disk is None:
+            return None
+        try:
+            with closing(self._disk.download(arrival.where, at_any_cost=False)) as download:
+                info = incoming.save(download, largest - incoming.size, arrival.progress)
+                if info.size > largest:  # it has been replaced by a larger one on the way
+                    raise self._too_large(arrival.where, info.size, largest)
+                return self._kept(Fetched(info, download.body()), arrival, download)
+        except NoRoom:
+            return None
+
+    @staticmethod
+    def _too_large(where: ObjectKey, size: int, largest: int) -> ObjectTooLargeError:
+        return ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=size, largest=largest)
+
+    def _kept(self, fetched: Fetched, arrival: Arrival, download: Download | None) -> Entry:
+        """The entry, in every tier that takes it. What has been downloaded to the disk already need not be written once more."""
+        times = arrival.times(fetched.info)
+        entry = Entry(arrival.where, fetched.info, times.validated_at, times.expires_at, fetched.body)
+
+        def store() -> None:
+            for tier in (self._disk, self._memory):
+                if tier is not None and (arrival.supersedes or not times.keep):
+                    tier.evict(entry.object)
+            if not times.keep:
+                return
+            if download is not None:
+                download.admit(entry)
+            elif self._disk is not None:
+                self._disk.put(entry)
+            self._memory.put(entry)
+
+        stored = arrival.flight.store(store)
+        if download is not None and not (stored and times.keep):
+            download.reset()
+        return entry

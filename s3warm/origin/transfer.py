@@ -1,0 +1,135 @@
+"""A large body by parallel ranged requests, each pinned to the ETag of the first answer, each part written at its offset.
+
+The first answer, which asked for no range so that empty objects and checksums just work, brings the first part. Parts are claimed in order, and
+the calling thread follows and sums what is complete, so that the sum is ready shortly after the last part. The threads end with the transfer:
+nothing runs behind the handler's back.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from s3warm.origin.base import CHUNK, PART
+from s3warm.origin.exchange import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.origin.base import Progress, Request, Response, Sink
+    from s3warm.origin.exchange import Exchange
+    from s3warm.origin.integrity import Digest
+
+__all__ = ["Transfer"]
+
+
+class Transfer:
+    """One body of `size` bytes on its way into a sink."""
+
+    def __init__(
+        self, exchange: Exchange, request: Request, size: int, *, sink: Sink, digest: Digest, progress: Progress
+    ) -> None:
+        self._exchange = exchange
+        self._request = request
+        self._size = size
+        self._sink = sink
+        self._digest = digest
+        self._progress = progress
+        self._changed = threading.Condition()
+        # Guarded by _changed.
+        self._to_do: list[int] = []
+        self._done: set[int] = set()
+        self._error: BaseException | None = None
+
+    def run(self, response: Response, ready: frozenset[int], connections: int) -> None:
+        """Bring what is not ready; raises what the first connection that gave up raised."""
+        parts = range(-(-self._size // PART))
+        self._done = set(ready)
+        self._to_do = [part for part in reversed(parts) if part not in ready]
+        first: Response | None = response
+        if 0 in ready:
+            response.close()
+            first = None
+        threads: list[threading.Thread] = []
+        try:
+            for number in range(min(connections, len(self._to_do))):
+                part = self._claim()
+                thread = threading.Thread(target=self._work, args=(first, part), name=f"s3warm-{number}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # No more threads. Those that there are may have ended by now, so this one does what is left.
+                    taken, first = first, None
+                    self._work(taken, part)
+                    break
+                first = None
+                threads.append(thread)
+            self._follow(parts)
+        except BaseException as error:
+            self._give_up(error)
+            if first is not None:
+                first.close()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+
+    # -- in the calling thread ---------------------------------------------------------------------------------------------
+
+    def _follow(self, parts: range) -> None:
+        for part in parts:
+            with self._changed:
+                while part not in self._done and self._error is None:
+                    self._changed.wait()
+                if self._error is not None:
+                    raise self._error
+                arrived = len(self._done)
+            if self._digest.wanted or self._sink.sums:
+                self._sum(part)
+            self._progress(min(arrived * PART, self._size), self._size)
+
+    def _sum(self, part: int) -> None:
+        position, end = part * PART, min((part + 1) * PART, self._size)
+        while position < end:
+            with self._sink.read(position, min(CHUNK, end - position)) as piece:
+                self._digest.update(piece)
+                if self._sink.sums:
+                    self._sink.summed(piece)
+                position += len(piece)
+
+    # -- in the connections' threads ---------------------------------------------------------------------------------------
+
+    def _claim(self) -> int:
+        """The next part to bring; none: -1."""
+        with self._changed:
+            return self._to_do.pop() if self._to_do and self._error is None else -1
+
+    def _work(self, response: Response | None, part: int) -> None:
+        try:
+            while part >= 0:
+                self._bring(part, response)
+                response = None
+                self._sink.finished(part)
+                with self._changed:
+                    self._done.add(part)
+                    self._changed.notify()
+                part = self._claim()
+        except BaseException as error:  # noqa: BLE001  # it is raised in the calling thread
+            self._give_up(error)
+
+    def _bring(self, part: int, response: Response | None) -> None:
+        span = part * PART, min((part + 1) * PART, self._size) - 1
+        stream = Stream(self._exchange, self._request, span, response)
+        try:
+            while (start := stream.position) <= span[1]:
+                if self._error is not None:
+                    raise self._error
+                with self._sink.buffer(start, min(CHUNK, span[1] + 1 - start)) as buffer:
+                    count = stream.readinto(buffer)
+                    with buffer[:count] as piece:
+                        self._sink.write(piece, start)
+        finally:
+            stream.close()
+
+    def _give_up(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify()

@@ -1,0 +1,297 @@
+"""Files of objects: `path`, `release`, `as_file`, `open`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+
+from s3warm.errors import DiskUnavailableError, ObjectTooLargeError, S3WarmError
+from s3warm.filing import Filing, Streaming
+from s3warm.keys import MISSING, locate
+from s3warm.origin.base import NoRoom
+from s3warm.values import seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from pathlib import Path
+    from typing import Any, BinaryIO
+
+    from s3warm.entry import FileEntry
+    from s3warm.keys import Missing, ObjectKey
+    from s3warm.metrics import Announcer, Counters
+    from s3warm.revalidation import Revalidation
+    from s3warm.singleflight import Flight, SingleFlight
+    from s3warm.tiers.base import FileTier, HotTier
+
+__all__ = ["Paths"]
+
+_BUFFER = 256 * 1024  # bytes that a stream reads ahead
+
+
+class Paths:
+    """The part of the cache that hands out files. Each has a pin, which keeps the file as it is for as long as it is used."""
+
+    _memory: HotTier
+    _counters: Counters
+    _announcer: Announcer
+    _flights: SingleFlight[Any]
+    _revalidation: Revalidation
+
+    def __init__(self, files: FileTier | None, largest: Callable[[], int]) -> None:
+        self._files = files
+        self._filing = None if files is None else Filing(self._memory, files, largest)
+        self._pin_lock = threading.Lock()
+        self._pinned: dict[ObjectKey, FileEntry] = {}  # by `path`; guarded by _pin_lock
+
+    def path(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> Path:
+        """An object as a file in /tmp, for what wants a path: `onnxruntime`, `sqlite3`, `numpy.load(mmap_mode="r")`.
+
+        The file is whole before it can be seen, read-only (0400), has the suffix of the key and is never changed. It stays until
+        `release`, however often `path` is called; a later call may give another path, when the object has changed: the older file then
+        stays too, unless its room is needed. Files in use count in the disk budget. A large object comes by parallel ranged requests.
+
+        Args:
+            bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.
+            key: key of the object.
+            version_id: one version of it; a pinned version never expires.
+            ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now.
+
+        Raises:
+            ObjectNotFoundError: there is no such object (404).
+            AccessDeniedError: S3 denied access (403).
+            OriginUnavailableError: S3 cannot be reached, and no copy may stand in.
+            ObjectTooLargeError: it does not fit into the disk budget beside the files that are in use.
+            DiskUnavailableError: there is no directory to put it, or it cannot be written.
+            IntegrityError: the body arrived damaged, repeatedly.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://models/net.onnx": b"weights"}):
+            ...     path = s3warm.path("models", "net.onnx")
+            ...     path.suffix, path.read_bytes()
+            ('.onnx', b'weights')
+        """
+        from pathlib import Path
+
+        entry = self._file(*self._asked(bucket, key, version_id, ttl))
+        with self._pin_lock:
+            held = self._pinned.get(entry.object)
+            if held is not None and held.path == entry.path:
+                entry.pin.release()  # one pin an object
+                return Path(held.path)
+            self._pinned[entry.object] = entry
+        if held is not None:
+            held.pin.release()
+        return Path(entry.path)
+
+    def release(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+        """The file that `path` gave is not used any more; it stays in the cache as long as there is room. Once too often does no harm.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://models/net.onnx": b"weights"}):
+            ...     path = s3warm.path("models", "net.onnx")
+            ...     s3warm.release("models", "net.onnx")
+        """
+        where = locate(bucket, key, version_id)
+        with self._pin_lock:
+            held = self._pinned.pop(where, None)
+        if held is not None:
+            held.pin.release()
+
+    def release_all(self) -> None:
+        """`release` for everything that `path` gave."""
+        with self._pin_lock:
+            held, self._pinned = self._pinned, {}
+        for entry in held.values():
+            entry.pin.release()
+
+    def as_file(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> AbstractContextManager[Path]:
+        """Like `path`, for a file that is needed for the length of a block.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://reports/day.csv": b"a,b"}):
+            ...     with s3warm.as_file("reports", "day.csv") as path:
+            ...         path.read_text()
+            'a,b'
+        """
+        return self._as_file(*self._asked(bucket, key, version_id, ttl))
+
+    def open(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        ttl: float | timedelta | None = None,
+    ) -> BinaryIO:
+        """An object as a binary file, seekable and read-only, for what wants to read: `zipfile`, `pyarrow`, `PIL`, `tarfile`.
+
+        It is the file that `as_file` would give, in use until it is closed. An object that does not fit into /tmp opens all the same: it is
+        read from S3 by ranged requests for one version of it, past the cache and in bounded memory. Takes no mode: it reads bytes.
+
+        Raises:
+            OriginUnavailableError: also while reading, when the object does not fit into /tmp and was overwritten since.
+            TypeError: a mode was given.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://reports/day.csv": b"a,b"}):
+            ...     with s3warm.open("reports", "day.csv") as file:
+            ...         file.seek(2), file.read()
+            (2, b'b')
+        """
+        if isinstance(key, str) and str(bucket).startswith("s3://") and set(key) <= set("rwaxbt+U"):
+            raise TypeError(f"s3warm.open takes no mode ({key!r}): it always reads bytes; write open({bucket!r})")
+        where, bound = self._asked(bucket, key, version_id, ttl)
+        if self._files is not None:
+            with contextlib.suppress(NoRoom):
+                entry = self._find(where, bound)
+                return io.BufferedReader(_PinnedFile(entry.path, entry.pin))
+        return self._stream(where)
+
+    # -- the ways through the house ----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _asked(
+        bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None
+    ) -> tuple[ObjectKey, float | None]:
+        where = locate(bucket, key, version_id)
+        return where, None if ttl is None else seconds(ttl, f"ttl of {where}")
+
+    @contextlib.contextmanager
+    def _as_file(self, where: ObjectKey, bound: float | None) -> Iterator[Path]:
+        from pathlib import Path
+
+        entry = self._file(where, bound)
+        try:
+            yield Path(entry.path)
+        finally:
+            entry.pin.release()
+
+    def _file(self, where: ObjectKey, bound: float | None) -> FileEntry:
+        """A file with a pin of its own, or an error for people."""
+        if self._files is None:
+            message = (
+                f"{where}: there is no disk to put a file (disk_budget is 0, or this is Windows); open() and get() need none"
+            )
+            raise DiskUnavailableError(message, bucket=where.bucket, key=where.key)
+        try:
+            return self._find(where, bound)
+        except NoRoom as error:
+            self._counters.errors += 1
+            if not error.budget:
+                message = f"{where} cannot be kept as a file: {error}; open() and get() need none"
+                raise DiskUnavailableError(message, bucket=where.bucket, key=where.key) from error
+            raise ObjectTooLargeError.beside(where, error.size, error.budget, error.pinned) from error
+
+    def _find(self, where: ObjectKey, bound: float | None) -> FileEntry:
+        """A file with a pin of its own; NoRoom if there is none for it."""
+        mine: FileEntry | None = None
+
+        def load(flight: Flight[FileEntry]) -> FileEntry:
+            nonlocal mine
+            mine = self._load_file(flight, where, bound)
+            return mine
+
+        try:
+            if bound == 0:
+                self._flights.forget(where)
+            join = bound != 0
+            while True:
+                entry: FileEntry = self._flights.run(where, load, terms=("file", bound), join=join)
+                found = mine or self._found(where, entry, bound)
+                if found is not None:
+                    return found
+                join = False
+        except S3WarmError:
+            self._counters.errors += 1
+            raise
+        finally:
+            self._announcer.announce()
+
+    def _load_file(self, flight: Flight[FileEntry], where: ObjectKey, bound: float | None) -> FileEntry:
+        assert self._files is not None
+        assert self._filing is not None
+        held = self._files.file(where)
+        if held is not None and self._revalidation.is_fresh(held, bound):
+            self._counters.disk_hits += 1
+            return held
+        # It is held on to while S3 is asked, so that a 304 can be answered.
+        with contextlib.ExitStack() as unless_it_stays:
+            if held is not None:
+                unless_it_stays.callback(held.pin.release)
+            entry = self._revalidation.ask(flight, where, held, bound, self._filing)
+            if held is not None and entry.pin is held.pin:
+                unless_it_stays.pop_all()
+            return entry
+
+    def _found(self, where: ObjectKey, entry: FileEntry, bound: float | None) -> FileEntry | None:
+        """What another thread's flight has brought, with a pin of one's own; None if it is gone again."""
+        assert self._files is not None
+        found = self._files.file(where)
+        if found is None:
+            return None
+        if found.etag == entry.etag or self._revalidation.is_fresh(found, bound):
+            self._counters.coalesced += 1
+            return found._replace(stale=entry.stale)
+        found.pin.release()
+        return None
+
+    def _stream(self, where: ObjectKey) -> BinaryIO:
+        streaming = Streaming()
+        try:
+            self._flights.run(
+                where,
+                lambda flight: self._revalidation.ask(flight, where, None, None, streaming),
+                terms=streaming,
+                join=False,
+            )
+            assert streaming.opened is not None
+            return io.BufferedReader(streaming.opened, _BUFFER)
+        except S3WarmError:
+            self._counters.errors += 1
+            raise
+        finally:
+            self._announcer.announce()
+
+
+class _PinnedFile(io.FileIO):
+    """A file that is in use until it is closed."""
+
+    def __init__(self, path: str, pin: Any) -> None:
+        self._pin = pin
+        try:
+            super().__init__(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")
+        except BaseException:
+            pin.release()
+            raise
+
+    def close(self) -> None:
+        """Close it, and give it back."""
+        super().close()
+        self._pin.release()

@@ -1,0 +1,128 @@
+"""Which files are in use, agreed on by all processes on the directory: locks on the bytes of one file, one byte for each name.
+
+Whoever uses a file holds a shared lock on its byte, whoever writes one that nobody may remove meanwhile an exclusive lock. Both end with their
+holder, however it dies. It takes two descriptors, whatever the number of files: Lambda has 1,024.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from hashlib import blake2b
+
+from s3warm.tiers.locks import EXCLUSIVE, FREE, SHARED, try_lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Pins"]
+
+
+class Pins:
+    """The locks of this process on the files of one directory.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     mine, another = Pins(file.name), Pins(file.name)
+        ...     mine.hold("model.onnx")
+        ...     with another.alone("model.onnx") as free:
+        ...         print(free)
+        ...     mine.drop("model.onnx")
+        ...     with another.alone("model.onnx") as free:
+        ...         print(free)
+        True
+        False
+        True
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        # Guarded by _lock. By byte: how often it is held; -1 for a writer's.
+        self._held: dict[int, int] = {}
+        self._mine = self._probe = -1
+
+    def hold(self, name: str) -> bool:
+        """Pin a file, once more if it is pinned already; False if somebody is removing it."""
+        byte = _byte(name)
+        with self._lock:
+            count = self._held.get(byte, 0)
+            if count < 0 or (not count and not try_lock(self._descriptor(), byte, SHARED)):
+                return False
+            self._held[byte] = count + 1
+            return True
+
+    def drop(self, name: str) -> None:
+        """Take one pin back."""
+        byte = _byte(name)
+        with self._lock:
+            count = self._held.get(byte, 0)
+            if count > 1:
+                self._held[byte] = count - 1
+            elif self._held.pop(byte, None) is not None and self._mine >= 0:
+                try_lock(self._mine, byte, FREE)
+
+    def claim(self, name: str) -> bool:
+        """Be the only one who writes a file; False if somebody else does. Given up by `drop`."""
+        byte = _byte(name)
+        with self._lock:
+            if byte in self._held or not try_lock(self._descriptor(), byte, EXCLUSIVE):
+                return False
+            self._held[byte] = -1
+            return True
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Whether nobody uses or writes the file, and, if so, keep it like that for the length of the block.
+
+        For one thread at a time: whoever removes files does so in a transaction.
+        """
+        byte = _byte(name)
+        with self._lock:
+            if self._probe < 0:
+                self._probe = _open(self._path)
+            free = byte not in self._held and try_lock(self._probe, byte, EXCLUSIVE)
+        try:
+            yield free
+        finally:
+            if free and self._probe >= 0:
+                try_lock(self._probe, byte, FREE)
+
+    def renew(self) -> None:
+        """This is a forked child: its pins are its own from now on, and its parent's writers are none of its business."""
+        self._lock = threading.Lock()
+        held = {byte: count for byte, count in self._held.items() if count > 0}
+        self.close()
+        if held:
+            descriptor = self._descriptor()
+            self._held = {byte: count for byte, count in held.items() if try_lock(descriptor, byte, SHARED)}
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            for descriptor in (self._mine, self._probe):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._mine = self._probe = -1
+            self._held.clear()
+
+    def __del__(self) -> None:
+        if getattr(self, "_mine", -1) >= 0 or getattr(self, "_probe", -1) >= 0:
+            self.close()
+
+    def _descriptor(self) -> int:
+        if self._mine < 0:
+            self._mine = _open(self._path)
+        return self._mine
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _byte(name: str) -> int:
+    """The byte that stands for a name. Two names may share one, rarely, which pins a file too many."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=7).digest(), "big")

@@ -1,0 +1,245 @@
+"""Room in the directory: what is held within the budget, and what goes when more is needed. Files that are in use stay."""
+
+from __future__ import annotations
+
+import contextlib
+
+from s3warm.rules import eviction
+from s3warm.tiers import row as rows
+from s3warm.tiers.row import OLDER, PARTIAL, WHOLE
+from s3warm.tiers.store import GOES_FIRST, GOES_LAST, LOG_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3warm.keys import ObjectKey
+    from s3warm.metrics import Counters
+    from s3warm.rules.eviction import Candidate, Cost, Rank
+    from s3warm.tiers.base import Evicted
+    from s3warm.tiers.directory import Directory
+    from s3warm.tiers.pins import Pins
+    from s3warm.tiers.row import Row
+    from s3warm.tiers.store import Store
+
+__all__ = ["Room"]
+
+ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
+
+
+class Room:
+    """`budget` bytes, shared by all processes on the directory."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        store: Store,
+        pins: Pins,
+        *,
+        budget: int,
+        cost: Cost,
+        counters: Counters,
+        evicted: Evicted,
+    ) -> None:
+        self.budget = budget
+        self.staged_bytes = 0  # of files that are being written and have no row yet
+        # Hits since a row was filed; lost with the process, which costs the order some accuracy and spares each hit a write.
+        self.hits: dict[bytes, int] = {}
+        self._directory = directory
+        self._store = store
+        self._pins = pins
+        # Left free when room is made, so that not every write has to fold SQLite's log to stay within the budget.
+        self._headroom = min(LOG_SIZE, budget // 16)
+        self._cost = cost
+        self._counters = counters
+        self._evicted = evicted
+        # Of the transaction under way, which may yet be rolled back; guarded by it.
+        self._victims: list[tuple[ObjectKey, int]] = []
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction; who was evicted in it is told once it is committed."""
+        with self._store.writing():
+            victims = self._victims = []
+            yield
+        self._counters.evictions += len(victims)
+        for key, size in victims:
+            self._evicted(key, size)
+
+    def needed(self, size: int) -> int:
+        """Bytes to be freed before `size` more may be held; 0 or less if there is room."""
+        return self._store.held() + self.staged_bytes + size + ROW_OVERHEAD - (self.budget - self._headroom)
+
+    def make(self, needed: int, newcomer_size: int | None) -> bool:
+        """Evict until `needed` bytes are free, or nothing at all; inside a transaction.
+
+        Args:
+            needed: bytes; 0 or less if there is room already.
+            newcomer_size: size of the body that they are for, which is turned away rather than that something worth much more
+                goes; None: it is wanted at any cost.
+        """
+        if needed <= 0:
+            return True
+        weight = None if newcomer_size is None else self._cost.weight(newcomer_size)
+        if self._evict(needed, weight):
+            return True
+        if weight is None:
+            return False
+        # Older files are worth nothing to the cache: they go before a newcomer is turned away.
+        needed -= self._drop_older(needed)
+        return needed <= 0 or self._evict(needed, weight)
+
+    def hold_budget(self) -> None:
+        """Evict until what is really held is within the budget: SQLite takes whole pages, and keeps a log beside them."""
+        if self._store.held() <= self.budget:
+            return
+        self._store.fold()
+        while (over := self._store.held() - self.budget) > 0:
+            with self.transaction():
+                gave = self.shrink(over)
+            self._store.fold()
+            if not gave:
+                return  # nothing is left but SQLite's own pages and what is in use
+
+    def file(self, row_key: bytes, row: Row, text: str) -> None:
+        """File the row of a newcomer in the order; inside a transaction."""
+        weight = self._cost.weight(row.info.size)
+        self._store.rank(row_key, eviction.newcomer(self._store.floor, weight), row.stored_size + len(text) + ROW_OVERHEAD)
+        self.hits.pop(row_key, None)
+
+    def write(self, row_key: bytes, row: Row, rank: Rank) -> None:
+        """Add the row of a file that is not ranked by its worth; inside a transaction."""
+        self._store.write(row_key, rows.pack(row), None, row.stored_size)
+        self._store.rank(row_key, rank, row.stored_size + ROW_OVERHEAD)
+
+    def drop(self, row_key: bytes) -> None:
+        """Remove a row and its file; inside a transaction. A file that is in use becomes an older one, a download goes on.
+
+        The file goes first: a crash in between leaves a row that finds nothing.
+        """
+        row = rows.readable(self._store.text(row_key))
+        name = None if row is None else file_of(row_key, row)
+        if row is not None and name is not None:
+            with self._pins.alone(name) as free:
+                if free and row.state == PARTIAL:
+                    self.forget_partial(row_key, name, row)
+                elif free:
+                    self._directory.remove(name)
+                elif row.state == WHOLE:
+                    self.write(rows.older_key(name), row._replace(state=OLDER), GOES_LAST)
+                else:
+                    self._store.rank(row_key, _rank_of_file(row), row.stored_size + ROW_OVERHEAD)
+                    return
+        self._store.remove(row_key)
+        self.hits.pop(row_key, None)
+
+    def forget_partial(self, row_key: bytes, name: str, row: Row | None) -> None:
+        """Remove what there is of a download; inside a transaction."""
+        self._directory.remove_partial(name)
+        if row is not None and row.state == PARTIAL and not self._store.names(published := rows.file_name(row)):
+            self._directory.remove(published)  # a crash came between the file's name and the row's commit
+        self._store.remove(row_key)
+
+    def shrink(self, size: int) -> bool:
+        """Evict what gives `size` bytes, or less if there is no more; inside a transaction. Whether anything went."""
+        return self._evict(size, None, or_less=True)
+
+    def retire(self, old: Row | None, successor: str | None) -> bytes | None:
+        """The old row of an object is about to be replaced by one whose file is `successor`; inside a transaction.
+
+        Returns:
+            Key of the row under which the old file stands from now on, to be dropped once this is committed, unless it is in use.
+        """
+        name = None if old is None or old.seal is None else rows.file_name(old)
+        if old is None or name is None or name == successor:
+            return None
+        key = rows.older_key(name)
+        with self._pins.alone(name) as free:
+            self.write(key, old._replace(state=OLDER), GOES_FIRST if free else GOES_LAST)
+        return key if free else None
+
+    def in_use(self, row_key: bytes) -> bool:
+        """Whether somebody uses, or writes, the file that a row stands for."""
+        row = rows.readable(self._store.text(row_key))
+        name = None if row is None else file_of(row_key, row)
+        if name is None:
+            return False
+        with self._pins.alone(name) as free:
+            return not free
+
+    def pinned(self) -> list[tuple[ObjectKey, int]]:
+        """The objects whose files are in use, with their sizes; inside a transaction."""
+        found = []
+        for row_key, text in self._store.texts():
+            row = rows.readable(text)
+            if row is not None and row.state != PARTIAL and self.in_use(row_key):
+                found.append((row.object, row.stored_size))
+        return found
+
+    def _evict(self, needed: int, weight: float | None, *, or_less: bool = False) -> bool:
+        """Let the eviction rule decide what goes; if that is not enough nothing goes, or what there is (`or_less`)."""
+        store = self._store
+        order = _Order(self, store)
+        verdict = eviction.make_room(order, needed, store.floor, weight)
+        order.restore()
+        ranked = [victim.rank.priority for victim in verdict.victims if victim.rank.priority < GOES_LAST.priority]
+        if not verdict.admitted and not or_less:
+            for victim in verdict.victims:
+                store.rank(victim.item, victim.rank, victim.size)
+            if weight is not None:
+                store.floor = verdict.floor
+            return False
+        # Not the priority of what goes last: nothing would grow old beside it.
+        store.floor = max([store.floor, *ranked])
+        for victim in verdict.victims:
+            row = rows.readable(store.text(victim.item))
+            self.drop(victim.item)
+            if row is not None and row.state == WHOLE:
+                self._victims.append((row.object, row.info.size))
+        return bool(verdict.victims) if or_less else True
+
+    def _drop_older(self, needed: int) -> int:
+        """Drop older files that nobody holds, until `needed` bytes are free; returns the bytes."""
+        freed = 0
+        for row_key, size in self._store.last():
+            if freed < needed and not self.in_use(row_key):
+                self.drop(row_key)
+                freed += size
+        return freed
+
+
+def file_of(row_key: bytes, row: Row) -> str | None:
+    """Name of the file that a row stands for, by which it is pinned; None for an inline body."""
+    if row.state == PARTIAL:
+        return rows.partial_name(row_key)
+    return None if row.seal is None else rows.file_name(row)
+
+
+def _rank_of_file(row: Row) -> Rank:
+    return GOES_FIRST if row.state == PARTIAL else GOES_LAST
+
+
+class _Order:
+    """The rows as the eviction rule's queue, with the hits that this process has counted, without what is in use."""
+
+    def __init__(self, room: Room, store: Store) -> None:
+        self._room = room
+        self._store = store
+        self._in_use: list[Candidate] = []
+
+    def pop(self) -> Candidate | None:
+        """See `Queue.pop`."""
+        while (lowest := self._store.take_lowest()) is not None:
+            if not self._room.in_use(lowest.item):
+                return lowest._replace(hits=self._room.hits.pop(lowest.item, 0))
+            self._in_use.append(lowest)
+        return None
+
+    def file(self, candidate: Candidate, rank: Rank) -> None:
+        """See `Queue.file`."""
+        self._store.rank(candidate.item, rank, candidate.size)
+
+    def restore(self) -> None:
+        """Put back into the order what was left out."""
+        for candidate in self._in_use:
+            self.file(candidate, candidate.rank)
