@@ -67,6 +67,7 @@ __all__ = [
     "path",
     "release",
     "stats",
+    "tree",
 ]
 
 __version__ = "0.1.0"
@@ -101,6 +102,11 @@ def path(
 ) -> Path:
     """See `Cache.path`."""
     return default_cache().path(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def tree(bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
+    """See `Cache.tree`."""
+    return default_cache().tree(bucket, prefix, ttl=ttl)
 
 
 def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:

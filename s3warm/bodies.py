@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3warm.keys import ObjectKey
-    from s3warm.origin.base import Incoming
+    from s3warm.origin.base import Incoming, NotModified, Origin
     from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Download, FileTier, HotTier
 
@@ -23,10 +23,15 @@ __all__ = ["Bodies"]
 class Bodies:
     """See `Want`: on disk and in memory before the flight ends."""
 
-    def __init__(self, memory: HotTier, disk: FileTier | None, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, memory: HotTier, disk: FileTier | None, largest: Callable[[], int]) -> None:
+        self._origin = origin
         self._memory = memory
         self._disk = disk
         self._largest = largest
+
+    def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
+        """See `Want.fetch`."""
+        return self._origin.fetch(where, if_none_match=if_none_match)
 
     def confirmed(self, entry: Entry) -> None:
         """See `Want.confirmed`: it may have come from the disk."""
@@ -73,8 +78,9 @@ class Bodies:
                     tier.evict(entry.object)
             if not times.keep:
                 return
-            if download is not None:
-                download.admit(entry)
+            if download is not None and self._disk is not None:
+                if not download.admit(entry):
+                    self._disk.evict(entry.object)
             elif self._disk is not None:
                 self._disk.put(entry)
             self._memory.put(entry)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from s3warm.bodies import Bodies
 from s3warm.errors import S3WarmError
 from s3warm.front import Front
-from s3warm.keys import MISSING, locate
+from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.paths import Paths
 from s3warm.revalidation import Revalidation
 from s3warm.singleflight import SingleFlight
@@ -63,23 +63,22 @@ class ReadThrough(Front, Paths):
         self._announcer = announcer
         self._slots = memory.slots
         self._flights: SingleFlight[Any] = SingleFlight()
-        self._bodies = Bodies(memory, disk, largest)
+        self._bodies = Bodies(origin, memory, disk, largest)
         self._revalidation = Revalidation(
             settings,
             tiers=self._tiers,
-            origin=origin,
             clock=clock,
             counters=counters,
             troubles=troubles,
             announcer=announcer,
             forget=self._flights.forget,
         )
-        Paths.__init__(self, files, largest)
+        Paths.__init__(self, origin, files, largest)
 
     # -- what users call ---------------------------------------------------------------------------------------------------
 
     def invalidate(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
-        """Ask S3 before the object is used again. Its body is kept, as S3 may confirm it with a 304.
+        """Ask S3 before the object (or the tree) is used again. Its body is kept, as S3 may confirm it with a 304.
 
         Holds for this process's memory and for the directory; other processes' memories are not reached.
 
@@ -93,13 +92,13 @@ class ReadThrough(Front, Paths):
             ...     s3warm.get("cfg", "flags.json")
             b'new'
         """
-        where = locate(bucket, key, version_id)
-        for tier in self._tiers:
-            tier.expire(where)
-        self._flights.forget(where)
-        # Once more: a flight that was forgotten just now may have stored, since, what it had found before.
-        for tier in self._tiers:
-            tier.expire(where)
+        for where in (locate(bucket, key, version_id), locate_tree(bucket, key)):
+            for tier in self._tiers:
+                tier.expire(where)
+            self._flights.forget(where)
+            # Once more: a flight that was forgotten just now may have stored, since, what it had found before.
+            for tier in self._tiers:
+                tier.expire(where)
         self._announcer.announce()
 
     def clear(self) -> None:
@@ -124,6 +123,7 @@ class ReadThrough(Front, Paths):
     def renew(self) -> None:
         """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
         self._flights.renew()
+        self.renew_pins()
         for tier in self._tiers:
             tier.renew()
         self._origin.renew()

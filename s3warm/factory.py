@@ -11,7 +11,8 @@ from s3warm import machine
 from s3warm.cache import ReadThrough
 from s3warm.explain import Budgets, explain
 from s3warm.keys import MISSING, locate
-from s3warm.metrics import Announcer, Counters, Event, Stats, Troubles
+from s3warm.metrics import Announcer, Counters, Stats, Troubles
+from s3warm.notices import Notices
 from s3warm.origin.boto import BotoRequests, client_namespace
 from s3warm.origin.fetch import ConditionalFetch
 from s3warm.origin.offline import OfflineRequests
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from s3warm.explain import Explanation
-    from s3warm.keys import Missing, ObjectKey
+    from s3warm.keys import Missing
+    from s3warm.metrics import Event
     from s3warm.options import Options
     from s3warm.origin.base import Requests
     from s3warm.settings import Settings
@@ -113,14 +115,7 @@ class Cache(ReadThrough):
         counters, troubles = Counters(), Troubles()
         announcer = Announcer(on_event, troubles)
 
-        def evicted(where: ObjectKey, size: int) -> None:
-            announcer.note(Event("evicted", where.bucket, where.key, size))
-
-        def corrupted(where: ObjectKey, error: Exception) -> None:
-            counters.corrupt += 1
-            troubles.report("disk_corrupt", f"the copy of {where} in the cache directory was damaged ({error}); it was dropped")
-            announcer.note(Event("corrupt", where.bucket, where.key, detail=str(error)))
-
+        notices = Notices(counters, troubles, announcer)
         limit = machine.memory_limit(environ)
         processes = machine.concurrency(environ)
 
@@ -151,8 +146,9 @@ class Cache(ReadThrough):
                 largest=largest,
                 counters=counters,
                 troubles=troubles,
-                evicted=evicted,
-                corrupted=corrupted,
+                evicted=notices.evicted,
+                corrupted=notices.corrupted,
+                failed=notices.failed,
                 temporary=temporary,
             )
             self._disk_tier = None if disabled else files
@@ -163,11 +159,11 @@ class Cache(ReadThrough):
                 self._largest_in_memory,
                 FROM_ORIGIN if self._disk_tier is None else FROM_DISK,
                 counters,
-                evicted,
+                notices.evicted,
             ),
             disk=self._disk_tier,
             files=files,
-            origin=ConditionalFetch(self._supplier(client), counters),
+            origin=ConditionalFetch(self._supplier(client), counters, must_verify=settings.verify == "require"),
             largest=largest,
             clock=clock,
             counters=counters,

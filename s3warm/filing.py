@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
+from io import BytesIO
 
 from s3warm.entry import FileEntry
+from s3warm.origin.base import NoRoom, StartOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
     from io import RawIOBase
 
     from s3warm.entry import Metadata
-    from s3warm.origin.base import Incoming
+    from s3warm.keys import ObjectKey
+    from s3warm.origin.base import Fetched, Incoming, NotModified, Origin
     from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Download, FileTier, HotTier
 
@@ -22,13 +25,19 @@ __all__ = ["Filing", "Streaming"]
 class Filing:
     """See `Want`: a file, pinned."""
 
-    def __init__(self, memory: HotTier, files: FileTier, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, memory: HotTier, files: FileTier, largest: Callable[[], int]) -> None:
+        self._origin = origin
         self._memory = memory
         self._files = files
         self._largest = largest
 
+    def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
+        """See `Want.fetch`."""
+        return self._origin.fetch(where, if_none_match=if_none_match)
+
     def confirmed(self, entry: FileEntry) -> None:
-        """See `Want.confirmed`: it is where it is."""
+        """See `Want.confirmed`: what memory holds is the same, or older."""
+        self._outdate(entry)
 
     def receive(self, incoming: Incoming, arrival: Arrival) -> FileEntry:
         """See `Want.receive`.
@@ -37,35 +46,61 @@ class Filing:
             NoRoom: whatever is evicted, it does not fit.
         """
         with closing(self._files.download(arrival.where, at_any_cost=True)) as download:
-            info = self._fill(download, incoming, arrival)
+            try:
+                info = self._fill(download, incoming, arrival)
+            except NoRoom:
+                # The older file has to go for it, if nobody else uses it.
+                if not arrival.give_up_held():
+                    raise
+                info = self._fill(download, incoming, arrival)
             times = arrival.times(info)
             with arrival.flight.storing:
-                current = times.keep and not arrival.flight.forgotten
-                if current and arrival.supersedes:
+                forgotten = arrival.flight.forgotten
+                if not forgotten and (arrival.supersedes or not times.keep):
                     self._files.evict(arrival.where)
-                entry = download.publish(info, times.validated_at, times.expires_at, current=current)
-                # What memory holds is older, or the same.
-                if current and not self._memory.refresh(arrival.where, info.etag, times.validated_at, times.expires_at):
                     self._memory.evict(arrival.where)
+                current = times.keep and not forgotten
+                entry = download.publish(info, times.validated_at, times.expires_at, current=current)
+                if current:
+                    self._outdate(entry)
             return entry
+
+    def _outdate(self, entry: FileEntry) -> None:
+        """Let memory hold the body of the file, or nothing."""
+        if not self._memory.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at):
+            self._memory.evict(entry.object)
 
     def _fill(self, download: Download, incoming: Incoming, arrival: Arrival) -> Metadata:
         if incoming.size is not None:
             return incoming.save(download, self._largest(), arrival.progress)
         # Of unknown length: no S3 does that, some gateways do.
         fetched = incoming.read(self._largest(), arrival.progress)
-        download.begin(fetched.info)
-        with memoryview(fetched.body) as body:
-            download.write(body, 0)
-            download.summed(body)
+        try:
+            _pour(fetched, download)
+        except StartOver:
+            _pour(fetched, download)
         return fetched.info
+
+
+def _pour(fetched: Fetched, download: Download) -> None:
+    """Write a body that is in memory."""
+    download.begin(fetched.info)
+    with memoryview(fetched.body) as body:
+        download.write(body, 0)
+        download.summed(body)
 
 
 class Streaming:
     """See `Want`: the body past the cache. `opened` is the stream; its entry is only what the flight needs to know."""
 
-    def __init__(self) -> None:
-        self.opened: RawIOBase | None = None
+    def __init__(self, origin: Origin, largest: Callable[[], int]) -> None:
+        self._origin = origin
+        self._largest = largest
+        self.opened: RawIOBase | BytesIO | None = None
+
+    def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
+        """See `Want.fetch`."""
+        return self._origin.fetch(where, if_none_match=if_none_match)
 
     def confirmed(self, entry: FileEntry) -> None:
         """See `Want.confirmed`: never, as nothing is held."""
@@ -73,7 +108,10 @@ class Streaming:
     def receive(self, incoming: Incoming, arrival: Arrival) -> FileEntry:
         """See `Want.receive`."""
         times = arrival.times(incoming.info)
-        self.opened = incoming.stream()
+        if incoming.size is None:  # it cannot be read in ranges
+            self.opened = BytesIO(incoming.read(self._largest(), arrival.progress).body)
+        else:
+            self.opened = incoming.stream()
         return FileEntry(arrival.where, incoming.info, times.validated_at, times.expires_at, "", _NoPin())
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["MISSING", "Missing", "ObjectKey", "locate"]
+__all__ = ["MISSING", "Missing", "ObjectKey", "locate", "locate_tree"]
 
 _BUCKET_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 _MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
@@ -34,6 +34,7 @@ class ObjectKey(NamedTuple):
     bucket: str
     key: str
     version_id: str | None = None
+    tree: bool = False  # not an object, but all below the prefix that `key` is
 
     def __str__(self) -> str:
         version = f" (version {self.version_id})" if self.version_id else ""
@@ -56,7 +57,7 @@ def locate(bucket: str, key: str | Missing = MISSING, version_id: str | None = N
 
     Example:
         >>> locate("s3://models/bert/config.json")
-        ObjectKey(bucket='models', key='bert/config.json', version_id=None)
+        ObjectKey(bucket='models', key='bert/config.json', version_id=None, tree=False)
         >>> locate("models", "a b.json") == locate("s3://models/a b.json")
         True
     """
@@ -80,6 +81,21 @@ def locate(bucket: str, key: str | Missing = MISSING, version_id: str | None = N
     # Exact strings: an enum that is a string as well would print, and so be filed on disk, under another name.
     plain = str.__str__
     return ObjectKey(intern(plain(bucket)), plain(key), None if version_id is None else plain(version_id))
+
+
+def locate_tree(bucket: str, prefix: str | Missing = MISSING) -> ObjectKey:
+    """What lies below `(bucket, prefix)` or below one `"s3://bucket/prefix/"`; a slash ends the prefix, written or not.
+
+    Raises:
+        TypeError: something is not a string.
+        ValueError: the bucket or prefix cannot name anything in S3.
+
+    Example:
+        >>> locate_tree("s3://models/bert").key
+        'bert/'
+    """
+    where = locate(bucket, prefix)
+    return where._replace(key=where.key if where.key.endswith("/") else where.key + "/", tree=True)
 
 
 def _split(uri: str) -> tuple[str, str]:

@@ -113,9 +113,13 @@ class Troubles:
     def report(self, kind: str, message: str, **fields: object) -> None:
         """Count one more of this kind; log the first."""
         count = self._open.get(kind, 0)
-        self._open[kind] = count + 1
         if not count:
-            logger().warning("%s", message, extra={"s3warm_trouble": kind, **_prefixed(fields)})
+            try:
+                log = logger()
+            except OSError:  # no descriptor is left to import `logging` with: it is said the next time
+                return
+            log.warning("%s", message, extra={"s3warm_trouble": kind, **_prefixed(fields)})
+        self._open[kind] = count + 1
 
     def over(self, kind: str, message: str, **fields: object) -> None:
         """The trouble is gone: say so, if it was ever reported."""

@@ -26,3 +26,4 @@ class Options(TypedDict, total=False):
     compression_level: int
     namespace: str | None
     cache_control: Literal["respect", "trust", "ignore"]
+    verify: Literal["available", "require"]

@@ -9,7 +9,7 @@ import threading
 
 from s3warm.errors import DiskUnavailableError, ObjectTooLargeError, S3WarmError
 from s3warm.filing import Filing, Streaming
-from s3warm.keys import MISSING, locate
+from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.origin.base import NoRoom
 from s3warm.values import seconds
 
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from s3warm.entry import FileEntry
     from s3warm.keys import Missing, ObjectKey
     from s3warm.metrics import Announcer, Counters
+    from s3warm.origin.base import Origin
     from s3warm.revalidation import Revalidation
     from s3warm.singleflight import Flight, SingleFlight
     from s3warm.tiers.base import FileTier, HotTier
+    from s3warm.trees import Planting
 
 __all__ = ["Paths"]
 
@@ -42,9 +44,11 @@ class Paths:
     _flights: SingleFlight[Any]
     _revalidation: Revalidation
 
-    def __init__(self, files: FileTier | None, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, files: FileTier | None, largest: Callable[[], int]) -> None:
+        self._origin = origin
         self._files = files
-        self._filing = None if files is None else Filing(self._memory, files, largest)
+        self._filing = None if files is None else Filing(origin, self._memory, files, largest)
+        self._largest = largest
         self._pin_lock = threading.Lock()
         self._pinned: dict[ObjectKey, FileEntry] = {}  # by `path`; guarded by _pin_lock
 
@@ -84,9 +88,38 @@ class Paths:
             ...     path.suffix, path.read_bytes()
             ('.onnx', b'weights')
         """
+        return self._pin(self._file(*self._asked(bucket, key, version_id, ttl)))
+
+    def tree(self, bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
+        """All objects below a prefix as one directory with their original names: weights in shards, a tokenizer's files, ONNX external data.
+
+        Made, kept and released as one: `release` takes the same arguments. When the TTL is over one listing tells whether anything has
+        changed; what has not is taken over from the directory that is held. At most 10,000 objects. The role needs `s3:ListBucket`.
+
+        Args:
+            bucket: name of the bucket, or one `"s3://bucket/prefix/"` as the only positional argument.
+            prefix: what the keys begin with; a slash ends it, written or not.
+            ttl: as `path` has it.
+
+        Raises:
+            ObjectNotFoundError: there is nothing below the prefix.
+            S3WarmError: a key cannot be the name of a file; beside the errors of `path`.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://models/bert/config.json": b"{}", "s3://models/bert/shards/1.bin": b"1"}):
+            ...     folder = s3warm.tree("s3://models/bert/")
+            ...     sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
+            ['config.json', 'shards/1.bin']
+        """
+        where = locate_tree(bucket, prefix)
+        return self._pin(self._file(where, None if ttl is None else seconds(ttl, f"ttl of {where}")))
+
+    def _pin(self, entry: FileEntry) -> Path:
+        """Hand out a file with one pin for each object, whatever the number of calls."""
         from pathlib import Path
 
-        entry = self._file(*self._asked(bucket, key, version_id, ttl))
         with self._pin_lock:
             held = self._pinned.get(entry.object)
             if held is not None and held.path == entry.path:
@@ -98,7 +131,7 @@ class Paths:
         return Path(entry.path)
 
     def release(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
-        """The file that `path` gave is not used any more; it stays in the cache as long as there is room. Once too often does no harm.
+        """The file that `path` gave, or the directory that `tree` gave, is not used any more; it stays in the cache as long as there is room. Once too often does no harm.
 
         Example:
             >>> from s3warm.testing import fake_s3
@@ -109,9 +142,14 @@ class Paths:
         """
         where = locate(bucket, key, version_id)
         with self._pin_lock:
-            held = self._pinned.pop(where, None)
-        if held is not None:
-            held.pin.release()
+            held = [self._pinned.pop(each, None) for each in (where, locate_tree(bucket, key))]
+        for entry in held:
+            if entry is not None:
+                entry.pin.release()
+
+    def renew_pins(self) -> None:
+        """This is a forked child: it uses the files that its parent uses."""
+        self._pin_lock = threading.Lock()
 
     def release_all(self) -> None:
         """`release` for everything that `path` gave."""
@@ -245,7 +283,12 @@ class Paths:
         with contextlib.ExitStack() as unless_it_stays:
             if held is not None:
                 unless_it_stays.callback(held.pin.release)
-            entry = self._revalidation.ask(flight, where, held, bound, self._filing)
+            want: Filing | Planting = self._filing
+            if where.tree:
+                from s3warm.trees import Planting
+
+                want = Planting(self._origin, self._files, self._largest)
+            entry = self._revalidation.ask(flight, where, held, bound, want)
             if held is not None and entry.pin is held.pin:
                 unless_it_stays.pop_all()
             return entry
@@ -263,7 +306,7 @@ class Paths:
         return None
 
     def _stream(self, where: ObjectKey) -> BinaryIO:
-        streaming = Streaming()
+        streaming = Streaming(self._origin, self._largest)
         try:
             self._flights.run(
                 where,

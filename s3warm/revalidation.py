@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from s3warm.entry import Entry, FileEntry, Metadata
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters, Troubles
-    from s3warm.origin.base import Incoming, Origin
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
     from s3warm.tiers.base import Tier
@@ -38,7 +37,11 @@ if TYPE_CHECKING:
     class Want(Protocol[H]):
         """What a caller wants of an object: its bytes, a file, a stream."""
 
-        def receive(self, incoming: Incoming, arrival: Arrival) -> H:
+        def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Any:
+            """What S3 has now: `NotModified`, or what `receive` takes and `close` ends."""
+            ...
+
+        def receive(self, incoming: Any, arrival: Arrival, /) -> H:
             """Take the body that is on its way, and keep it if it may be kept."""
             ...
 
@@ -66,8 +69,17 @@ class Arrival:
         self.flight = flight
         self.where = where
         self.asked_at = asked_at
+        self.held = held
         # A clock that was set back: what was validated "later" would outrank this, and come back when the clock gets there.
         self.supersedes = held is not None and held.validated_at > asked_at
+
+    def give_up_held(self) -> bool:
+        """Let go of the file that is held, since its room is needed, so that it cannot stand in any more; False if there is none."""
+        held, self.held = self.held, None
+        pin = getattr(held, "pin", None)
+        if pin is not None:
+            pin.release()
+        return pin is not None
 
     def times(self, info: Metadata) -> Times:
         """See `Times`."""
@@ -90,7 +102,6 @@ class Revalidation:
         settings: Settings,
         *,
         tiers: tuple[Tier, ...],
-        origin: Origin,
         clock: Callable[[], float],
         counters: Counters,
         troubles: Troubles,
@@ -99,7 +110,6 @@ class Revalidation:
     ) -> None:
         self._settings = settings
         self._tiers = tiers
-        self._origin = origin
         self._clock = clock
         self._counters = counters
         self._forget = forget
@@ -131,14 +141,15 @@ class Revalidation:
         stand_in = held if held is not None and bound != 0 and self._may_stand_in(held, asked_at) else None
         if stand_in is not None and not self._watch.may_ask(where, asked_at):
             return self._serve_stale(stand_in, "S3 failed a moment ago")
+        arrival = Arrival(self, flight, where, held, asked_at)
         try:
-            answer = self._origin.fetch(where, if_none_match=held.etag if held is not None else None)
+            answer = want.fetch(where, if_none_match=held.etag if held is not None else None)
             if isinstance(answer, NotModified):
                 assert held is not None  # only asked conditionally for what is held, and held on to
                 entry = self._confirmed(flight, held, asked_at, want)
             else:
                 with closing(answer):
-                    entry = want.receive(answer, Arrival(self, flight, where, held, asked_at))
+                    entry = want.receive(answer, arrival)
                 self._arrived(where, held, entry, asked_at)
         except (ObjectNotFoundError, AccessDeniedError) as error:
             self._watch.answered(where)
@@ -149,7 +160,7 @@ class Revalidation:
             raise
         except (OriginUnavailableError, IntegrityError) as error:
             self._watch.failed(where, error, asked_at)
-            if stand_in is None:
+            if stand_in is None or arrival.held is None:
                 raise
             return self._serve_stale(stand_in, str(error))
         self._watch.fetched(where)

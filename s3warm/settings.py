@@ -102,6 +102,13 @@ TABLE: tuple[Setting, ...] = (
         '"respect", "trust" or "ignore"',
         "whether an object's `Cache-Control` may shorten (respect), also lengthen (trust) or not touch its TTL",
     ),
+    Setting(
+        "verify",
+        "available",
+        values.verify,
+        '"available" or "require"',
+        "require: an object for which S3 gives nothing to check its bytes against is an `IntegrityError`, before it is downloaded",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in TABLE}
 
@@ -132,6 +139,7 @@ class Settings:
     compression_level: int
     namespace: str | None
     cache_control: str
+    verify: str
 
     def __init__(self, **options: Unpack[Options]) -> None:
         for name in options:

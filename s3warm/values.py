@@ -20,6 +20,7 @@ __all__ = [
     "name",
     "seconds",
     "seconds_or_none",
+    "verify",
 ]
 
 _UNITS = {
@@ -139,6 +140,15 @@ def name(value: Any) -> str | None:
 
 def cache_control(value: Any) -> str:
     """One of the three modes."""
-    if value not in ("respect", "trust", "ignore"):
+    return _one_of(value, "respect", "trust", "ignore")
+
+
+def verify(value: Any) -> str:
+    """One of the two modes."""
+    return _one_of(value, "available", "require")
+
+
+def _one_of(value: Any, *words: str) -> str:
+    if value not in words:
         raise Unacceptable
     return str(value)

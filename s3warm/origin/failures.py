@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError
+from s3warm.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError, OriginUnavailableError
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from s3warm.errors import S3WarmError
     from s3warm.origin.base import Page, Response, TransportError
 
-__all__ = ["Failure", "another_range", "changed", "of_page", "of_response", "of_transport", "unpinned"]
+__all__ = ["Failure", "another_range", "changed", "of_page", "of_response", "of_transport", "unpinned", "unverifiable"]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _CREDENTIAL_CODES = frozenset(
@@ -81,6 +81,15 @@ def another_range(key: ObjectKey) -> Failure:
 def changed(key: ObjectKey) -> OriginUnavailableError:
     """The error for an object that is overwritten faster than it can be fetched."""
     return _unavailable(key, "it was overwritten while it was on its way, and again when it was asked for anew", outage=False)
+
+
+def unverifiable(key: ObjectKey) -> IntegrityError:
+    """The error for an object that is to be verified and cannot be."""
+    message = (
+        f'{key} cannot be verified, as verify="require" wants it: S3 gives no MD5 and no checksum of the whole object that can be '
+        "computed here (CRC32C and CRC64NVME need awscrt), or it is read as a stream; upload it with a full-object checksum"
+    )
+    return IntegrityError(message, bucket=key.bucket, key=key.key)
 
 
 def unpinned(key: ObjectKey) -> OriginUnavailableError:

@@ -10,7 +10,7 @@ from s3warm.origin import integrity
 from s3warm.origin.base import CHUNK, PART, Fetched, NoRoom, NotModified, Request, StartOver, TransportError
 from s3warm.origin.buffer import Buffer
 from s3warm.origin.exchange import ATTEMPTS, Again, Broken, Exchange, Stream, Wrong, damaged
-from s3warm.origin.failures import of_transport
+from s3warm.origin.failures import of_transport, unverifiable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,16 @@ PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it,
 class ConditionalFetch:
     """The `Origin` over any supplier of requests."""
 
-    def __init__(self, requests: Requests, counters: Counters, *, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        counters: Counters,
+        *,
+        must_verify: bool = False,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._exchange = Exchange(requests, counters, sleep=sleep)
+        self._must_verify = must_verify
 
     def fetch(self, key: ObjectKey, *, if_none_match: str | None) -> Arriving | NotModified:
         """See `Origin.fetch`."""
@@ -42,7 +50,7 @@ class ConditionalFetch:
         if response.status == 304 and if_none_match:
             response.close()
             return NotModified(if_none_match)
-        return Arriving(self._exchange, key, response)
+        return Arriving(self._exchange, key, response, must_verify=self._must_verify)
 
     def list(self, bucket: str, prefix: str, limit: int) -> list[Listed]:
         """See `Origin.list`."""
@@ -62,9 +70,10 @@ class ConditionalFetch:
 class Arriving:
     """See `Incoming`."""
 
-    def __init__(self, exchange: Exchange, key: ObjectKey, response: Response) -> None:
+    def __init__(self, exchange: Exchange, key: ObjectKey, response: Response, *, must_verify: bool) -> None:
         self._exchange = exchange
         self._key = key
+        self._must_verify = must_verify
         self._response: Response | None = None
         self._adopt(response)
 
@@ -90,6 +99,8 @@ class Arriving:
 
         if self.size is None:
             raise NoRoom(f"S3 does not say how long {self._key} is")
+        if self._must_verify:
+            raise unverifiable(self._key)
         request = Request(self._key, if_match=strong(self.info.etag))
         return RangedFile(self._exchange, request, self.size, self._taken())
 
@@ -103,9 +114,11 @@ class Arriving:
         self._response = response
         self._headers = response.headers
         self.size = _declared(response.headers)
-        self.info = _metadata(response.headers, self.size or 0)._replace(
-            verified_by=integrity.what_for(self._key, self._headers)
-        )
+        by = integrity.what_for(self._key, self._headers)
+        self.info = _metadata(response.headers, self.size or 0)._replace(verified_by=by)
+        if self._must_verify and by == "length":
+            self.close()
+            raise unverifiable(self._key)
 
     def _taken(self) -> Response:
         """The response, whose body whoever takes it reads and closes."""

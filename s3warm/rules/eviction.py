@@ -29,7 +29,7 @@ if TYPE_CHECKING:
             ...
 
 
-__all__ = ["OVERHEAD", "Candidate", "Cost", "Rank", "Verdict", "make_room", "newcomer"]
+__all__ = ["GOES_FIRST", "GOES_LAST", "OVERHEAD", "Candidate", "Cost", "Rank", "Verdict", "make_room", "newcomer"]
 
 FREQUENCY_CAP = 6.0
 DECAY = 0.75
@@ -55,6 +55,11 @@ class Rank(NamedTuple):
     priority: float
     frequency: float
     weight: float
+
+
+# What is not ranked by its worth: files that nobody uses any more, and older ones that somebody may still use.
+GOES_FIRST = Rank(-1.0, 1.0, 0.0)
+GOES_LAST = Rank(1e300, 1.0, 0.0)
 
 
 class Candidate(NamedTuple):

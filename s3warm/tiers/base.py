@@ -6,8 +6,9 @@ from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any, Protocol
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Any, Protocol, Self
 
     from s3warm.entry import Entry, FileEntry, Metadata
     from s3warm.keys import ObjectKey
@@ -110,8 +111,8 @@ if TYPE_CHECKING:
             """
             ...
 
-        def admit(self, entry: Entry) -> None:
-            """Keep the complete body for an entry that has it, as `Tier.put` would."""
+        def admit(self, entry: Entry) -> bool:
+            """Keep the complete body for an entry that has it, as `Tier.put` would; but what is older may be held still if it fails."""
             ...
 
         def publish(self, info: Metadata, validated_at: float, expires_at: float, *, current: bool) -> FileEntry:
@@ -143,6 +144,62 @@ if TYPE_CHECKING:
             Raises:
                 NoRoom: the tier is out of order.
             """
+            ...
+
+        def download_tree(self, key: ObjectKey) -> TreeDownload:
+            """Where the members of a tree are put, at any cost.
+
+            Raises:
+                NoRoom: the tier is out of order.
+            """
+            ...
+
+    class TreeDownload(Protocol):
+        """A tree on its way into a tier."""
+
+        def begin(self, info: Metadata, members: Sequence[tuple[str, str, int]]) -> frozenset[int]:
+            """Make room for all members (relative name, ETag, bytes); the numbers of those that are there already.
+
+            Raises:
+                NoRoom: there is none.
+            """
+            ...
+
+        def take_over(self, number: int) -> bool:
+            """Take a member from the tree that is held; False if that has it not."""
+            ...
+
+        def member(self, number: int) -> Member:
+            """A sink for a member, to be entered."""
+            ...
+
+        def finished(self, number: int, /) -> None:
+            """A member is complete."""
+            ...
+
+        def publish(self, info: Metadata, validated_at: float, expires_at: float, *, current: bool) -> FileEntry:
+            """The complete tree as a directory, pinned; see `Download.publish`."""
+            ...
+
+        def reset(self) -> None:
+            """Nothing of it is any good."""
+            ...
+
+        def close(self) -> None:
+            """End it. Finished members of an incomplete tree stay for the next download of it."""
+            ...
+
+    class Member(Sink, Protocol):
+        """A sink for one file of a tree."""
+
+        def __enter__(self) -> Self: ...
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        ) -> None: ...
+
+        def complete(self) -> None:
+            """All of it is there."""
             ...
 
     Evicted = Callable[[ObjectKey, int], None]

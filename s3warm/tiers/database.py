@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 
-__all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "identity"]
+__all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "identity", "text"]
 
 DATABASE = "cache.db"  # diskcache's own name for it
 USER_VERSION = 0x5357_0002  # "SW", format 2
@@ -21,6 +21,14 @@ def database_files(directory: str) -> list[str]:
 def identity(directory: str) -> int:
     """The inode of the database; OSError if it is gone. A process whose database was replaced would go on writing into nowhere."""
     return os.stat(os.path.join(directory, DATABASE), follow_symlinks=False).st_ino
+
+
+def text(data: bytes) -> str | bytes:
+    """Text as it is; what is none stays bytes, which `row.unpack` refuses."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def discard_foreign(directory: str, known: frozenset[str]) -> None:

@@ -12,6 +12,7 @@ import stat
 from itertools import count
 
 from s3warm.tiers.locks import RangeLock
+from s3warm.tiers.row import PARTIAL_SUFFIX as PARTIAL
 from s3warm.tiers.row import Seal, key_of_name
 
 TYPE_CHECKING = False
@@ -41,6 +42,7 @@ class Directory:
         self.bodies = os.path.join(path, "bodies")
         self.staging = os.path.join(path, "staging")
         self.pins = os.path.join(path, "pins")
+        self._unswept = os.path.join(path, "unswept")
 
     def prepare(self) -> None:
         """Make it, or check that it is ours.
@@ -74,14 +76,12 @@ class Directory:
         return os.path.join(self.staging, name)
 
     def publish_partial(self, name: str, published: str) -> None:
-        """A download is complete: give its file, read-only from now on, the name under which it is found."""
-        os.chmod(self.partial(name), READ_ONLY)
+        """A download is complete: give its file, or its tree, the name under which it is found."""
         os.rename(self.partial(name), self.body(published))
 
     def remove_partial(self, name: str) -> None:
         """Remove what a download has written."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.partial(name))
+        _remove(self.partial(name))
 
     def open(self, name: str) -> tuple[int, Seal]:
         """A descriptor of a published file, and its seal.
@@ -124,24 +124,32 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Remove a published file; whoever has it open keeps it."""
-        path = self.body(name)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        except (IsADirectoryError, PermissionError):
-            from shutil import rmtree
+        _remove(self.body(name))
 
-            rmtree(path)  # planted: we make no directories here
+    @property
+    def unswept(self) -> bool:
+        """Whether files without a row were left because somebody was using them."""
+        return os.path.exists(self._unswept)
 
-    def remove_all(self, pins: Pins) -> None:
-        """Remove every file that nobody uses: the database that knew them is gone."""
+    @unswept.setter
+    def unswept(self, left: bool) -> None:
+        if left:
+            os.close(os.open(self._unswept, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._unswept)
+
+    def remove_unnamed(self, is_current: Callable[[str], bool], pins: Pins) -> bool:
+        """Remove every file that no row names; False if some are left, as somebody uses them."""
+        all_gone = True
         for folder, remove in ((self.bodies, self.remove), (self.staging, self.remove_partial)):
             for name in os.listdir(folder):
-                if folder == self.bodies or name.endswith(".partial"):
+                if (folder == self.bodies or name.endswith(PARTIAL)) and not is_current(name):
                     with pins.alone(name) as free:
+                        all_gone = all_gone and free
                         if free:
                             remove(name)
+        return all_gone
 
     def sweep(self, is_current: Callable[[str], bool]) -> int:
         """Remove what writers that died left behind: staging files, and published files without a row.
@@ -171,6 +179,17 @@ class Directory:
         for name in os.listdir(self.bodies):
             if key_of_name(name) == key_of_name(stem) and not is_current(name):
                 self.remove(name)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError):
+        from shutil import rmtree
+
+        rmtree(path)  # a tree
 
 
 def read_all(descriptor: int, size: int) -> bytes:

@@ -7,7 +7,6 @@ own is counted, reported once, and never reaches the caller: the next tier answe
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 import time
@@ -34,24 +33,20 @@ if TYPE_CHECKING:
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.store import Store
+    from s3warm.tiers.trees import TreeDownload
 
     T = TypeVar("T")
 
 __all__ = ["DiskTier"]
 
-OPEN_TIMEOUT = 2.0  # seconds to wait for another process that is opening the directory
 REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
 REST_AFTER_BUSY = (
     5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
 )
-_OPENING = 0  # the byte of the lock file that is held while the database is opened
 
 
 class DiskTier:
-    """See the module. `budget` is what the user asked for; it is settled when the directory is opened.
-
-    A `temporary` directory is removed at `close` or at exit, by the process that named it.
-    """
+    """See the module. `budget` is settled at opening; a `temporary` directory is removed at `close` or exit by the process that named it."""
 
     name = "disk"
 
@@ -69,6 +64,7 @@ class DiskTier:
         troubles: Troubles,
         evicted: Evicted,
         corrupted: Callable[[ObjectKey, Exception], None],
+        failed: Callable[[Exception], None] = lambda _: None,
         temporary: bool = False,
     ) -> None:
         self._temporary = temporary
@@ -86,6 +82,7 @@ class DiskTier:
         self._troubles = troubles
         self._evicted = evicted
         self._corrupted = corrupted
+        self._failed = failed
         self._lock = threading.RLock()
         # Guarded by _lock.
         self._shelf: Shelf | None = None
@@ -149,18 +146,35 @@ class DiskTier:
         """See `FileTier.file`."""
         if self._in_doubt(key):
             return None
+        if key.tree:
+            from s3warm.tiers.trees import open_tree
+
+            return self._use("file", None, lambda shelf: open_tree(shelf, key))
         from s3warm.tiers.files import open_file
 
         return self._use("file", None, lambda shelf: open_file(shelf, key))
 
     def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
         """See `FileTier.download`."""
-        shelf = None if self._in_doubt(key) or time.monotonic() < self._read_only_until else self._shelf or self._opened()
-        if shelf is None:
-            raise NoRoom(f"the cache directory {self.path} cannot be used now")
         from s3warm.tiers.download import Download
 
-        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble)
+        shelf = self._writable(key)
+        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble, over=self._over)
+
+    def download_tree(self, key: ObjectKey) -> TreeDownload:
+        """See `FileTier.download_tree`."""
+        from s3warm.tiers.trees import TreeDownload
+
+        return TreeDownload(self._writable(key), key, at_any_cost=True, trouble=self._trouble, over=self._over)
+
+    def _writable(self, key: ObjectKey) -> Shelf:
+        if not self._in_doubt(key) and time.monotonic() >= self._read_only_until:
+            # A directory that was removed under us is made anew before anything is downloaded.
+            self._use("check", None, lambda shelf: shelf.store.check())
+            shelf = self._shelf or self._opened()
+            if shelf is not None:
+                return shelf
+        raise NoRoom(f"the cache directory {self.path} cannot be used now")
 
     def _may_hold(self, key: ObjectKey) -> bool:
         """Whether something is held for the key, or that cannot be told."""
@@ -234,8 +248,11 @@ class DiskTier:
         except StoreError as error:
             self._trouble(doing, error)
             return otherwise
-        self._troubles.over(f"disk_{doing}", f"the cache directory {self.path} works again", directory=self.path)
+        self._over(doing)
         return result
+
+    def _over(self, doing: str) -> None:
+        self._troubles.over(f"disk_{doing}", f"the cache directory {self.path} works again", directory=self.path)
 
     def _trouble(self, doing: str, error: Exception) -> None:
         """Something of the disk's own went wrong: count it, report the first of its kind, and draw the consequences."""
@@ -243,6 +260,7 @@ class DiskTier:
 
         self._counters.disk_errors += 1
         message = f"the cache directory {self.path} gives trouble ({error}); s3warm goes on without"
+        self._failed(error)
         self._troubles.report(f"disk_{doing}", message, directory=self.path)
         if is_malformed(error):
             self._discard()
@@ -275,6 +293,7 @@ class DiskTier:
             self._let_go()
             self._closed_until = time.monotonic() + REOPEN_AFTER
             self._counters.disk_errors += 1
+            self._failed(error)
             self._troubles.report(
                 "disk_open",
                 f"the cache directory {self.path} cannot be used ({error}); s3warm goes on with memory alone",
@@ -285,48 +304,33 @@ class DiskTier:
 
     def _open(self) -> None:
         from s3warm.tiers.directory import Directory
+        from s3warm.tiers.opening import open_store
         from s3warm.tiers.pins import Pins
         from s3warm.tiers.room import Room
         from s3warm.tiers.shelf import Shelf
-        from s3warm.tiers.store import Store
 
         directory = Directory(self.path)
         directory.prepare()
-        with directory.lock(_OPENING) as lock:
-            if not lock.acquire(timeout=OPEN_TIMEOUT):
-                raise OSError(f"another process has been opening it for more than {OPEN_TIMEOUT:.0f} s")
-            store = self._store = Store(self.path)
-            # They outlive a database that has to be made anew: who was given a file goes on using it.
-            pins = self._pins = self._pins or Pins(directory.pins)
-            with store.writing():
-                if not store.entries():
-                    directory.remove_all(pins)  # a database made anew knows none of them
-                directory.sweep(store.names)
+        # They outlive a database that has to be made anew: who was given a file goes on using it.
+        pins = self._pins = self._pins or Pins(directory.pins)
+        pins.follow()
+        store = self._store = open_store(directory, pins)
         self._settled = disk_budget(self._asked, free=self._free(self.path), held=store.held())
-        budget = self._settled.bytes
-        room = Room(directory, store, pins, budget=budget, cost=self._cost, counters=self._counters, evicted=self._evicted)
-        room.hold_budget()
-        if store.held() > budget and not store.entries():
-            raise OSError(f"its budget of {budget:,} bytes is less than an empty database takes")
-        if store.held() > budget and not room.pinned():
-            raise ValueError("it says that it holds more than its budget, and gives nothing back")
+        budget, cost = self._settled.bytes, self._cost
+        room = Room(directory, store, pins, budget=budget, cost=cost, counters=self._counters, evicted=self._evicted)
+        room.settle()
         level, largest, corrupted = self._level, self._largest, self._corrupted
         self._shelf = Shelf(directory, store, pins, room, self.namespace, level=level, largest=largest, corrupted=corrupted)
 
     def _discard(self) -> None:
         """The database is malformed: the next use makes it anew. Unless somebody else has done so already."""
-        from s3warm.tiers.database import database_files, identity
-        from s3warm.tiers.directory import Directory
+        from s3warm.tiers.opening import remove_database
 
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock:
             # Damaged so that it cannot even be opened: it is whichever lies there.
-            opened = self._store.inode if self._store is not None else identity(self.path)
+            opened = self._store.inode if self._store is not None else None
             self._let_go()
-            with Directory(self.path).lock(_OPENING) as lock:
-                if lock.acquire(timeout=OPEN_TIMEOUT) and identity(self.path) == opened:
-                    for path in database_files(self.path):
-                        with contextlib.suppress(OSError):
-                            os.unlink(path)
+            remove_database(self.path, opened)
 
     def _let_go(self) -> None:
         store, self._store, self._shelf = self._store, None, None

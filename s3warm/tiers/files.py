@@ -114,7 +114,7 @@ def _unfold(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Non
     """
     size, room = row.info.size, shelf.room
     with room.transaction():
-        if not room.make(room.needed(size), None):
+        if not room.make(room.needed(size), None, spare=row_key):
             raise no_room(shelf, row.object, size)
     raw = row._replace(codec=codec.RAW, stored_size=size)
     summed = _Summed()

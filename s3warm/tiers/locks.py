@@ -42,6 +42,7 @@ class RangeLock:
         self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
         self._offset = offset
         self._sleep = sleep
+        self._pid = os.getpid()
 
     def acquire(self, *, timeout: float) -> bool:
         """Take the lock, waiting for at most `timeout` seconds."""
@@ -54,8 +55,10 @@ class RangeLock:
         return True
 
     def release(self) -> None:
-        """Let go: closing the description drops its locks."""
+        """Let go. Closing would not do where a child was forked meanwhile: it has the same open file description."""
         if self._descriptor >= 0:
+            if self._pid == os.getpid():
+                try_lock(self._descriptor, self._offset, FREE)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -94,11 +94,21 @@ class Pins:
     def renew(self) -> None:
         """This is a forked child: its pins are its own from now on, and its parent's writers are none of its business."""
         self._lock = threading.Lock()
-        held = {byte: count for byte, count in self._held.items() if count > 0}
+        self._hold_anew({byte: count for byte, count in self._held.items() if count > 0})
+
+    def follow(self) -> None:
+        """Hold the same in the file that is there now, if the directory was removed and made anew."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._mine < 0 or os.fstat(self._mine).st_ino == os.stat(self._path).st_ino:
+                return
+        self._hold_anew(dict(self._held))
+
+    def _hold_anew(self, held: dict[int, int]) -> None:
         self.close()
-        if held:
-            descriptor = self._descriptor()
-            self._held = {byte: count for byte, count in held.items() if try_lock(descriptor, byte, SHARED)}
+        with self._lock:
+            for byte, count in held.items():
+                if try_lock(self._descriptor(), byte, SHARED if count > 0 else EXCLUSIVE):
+                    self._held[byte] = count
 
     def close(self) -> None:
         """Let go of everything."""

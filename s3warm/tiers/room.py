@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from s3warm.rules import eviction
+from s3warm.rules.eviction import GOES_FIRST, GOES_LAST
 from s3warm.tiers import row as rows
 from s3warm.tiers.row import OLDER, PARTIAL, WHOLE
-from s3warm.tiers.store import GOES_FIRST, GOES_LAST, LOG_SIZE
+from s3warm.tiers.store import LOG_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,18 +71,19 @@ class Room:
         """Bytes to be freed before `size` more may be held; 0 or less if there is room."""
         return self._store.held() + self.staged_bytes + size + ROW_OVERHEAD - (self.budget - self._headroom)
 
-    def make(self, needed: int, newcomer_size: int | None) -> bool:
+    def make(self, needed: int, newcomer_size: int | None, *, spare: bytes | None = None) -> bool:
         """Evict until `needed` bytes are free, or nothing at all; inside a transaction.
 
         Args:
             needed: bytes; 0 or less if there is room already.
             newcomer_size: size of the body that they are for, which is turned away rather than that something worth much more
                 goes; None: it is wanted at any cost.
+            spare: key of a row that stays.
         """
         if needed <= 0:
             return True
         weight = None if newcomer_size is None else self._cost.weight(newcomer_size)
-        if self._evict(needed, weight):
+        if self._evict(needed, weight, spare=spare):
             return True
         if weight is None:
             return False
@@ -100,6 +102,19 @@ class Room:
             self._store.fold()
             if not gave:
                 return  # nothing is left but SQLite's own pages and what is in use
+
+    def settle(self) -> None:
+        """Come within the budget, when the directory is opened.
+
+        Raises:
+            OSError: the budget is less than an empty database takes.
+            ValueError: the database says that it holds more, and nothing can be evicted: it is damaged.
+        """
+        self.hold_budget()
+        if self._store.held() > self.budget and not self._store.entries():
+            raise OSError(f"its budget of {self.budget:,} bytes is less than an empty database takes")
+        if self._store.held() > self.budget and not self.pinned():
+            raise ValueError("it says that it holds more than its budget, and gives nothing back")
 
     def file(self, row_key: bytes, row: Row, text: str) -> None:
         """File the row of a newcomer in the order; inside a transaction."""
@@ -150,7 +165,7 @@ class Room:
         Returns:
             Key of the row under which the old file stands from now on, to be dropped once this is committed, unless it is in use.
         """
-        name = None if old is None or old.seal is None else rows.file_name(old)
+        name = None if old is None else rows.body_name(old)
         if old is None or name is None or name == successor:
             return None
         key = rows.older_key(name)
@@ -176,10 +191,10 @@ class Room:
                 found.append((row.object, row.stored_size))
         return found
 
-    def _evict(self, needed: int, weight: float | None, *, or_less: bool = False) -> bool:
+    def _evict(self, needed: int, weight: float | None, *, or_less: bool = False, spare: bytes | None = None) -> bool:
         """Let the eviction rule decide what goes; if that is not enough nothing goes, or what there is (`or_less`)."""
         store = self._store
-        order = _Order(self, store)
+        order = _Order(self, store, spare)
         verdict = eviction.make_room(order, needed, store.floor, weight)
         order.restore()
         ranked = [victim.rank.priority for victim in verdict.victims if victim.rank.priority < GOES_LAST.priority]
@@ -212,7 +227,7 @@ def file_of(row_key: bytes, row: Row) -> str | None:
     """Name of the file that a row stands for, by which it is pinned; None for an inline body."""
     if row.state == PARTIAL:
         return rows.partial_name(row_key)
-    return None if row.seal is None else rows.file_name(row)
+    return rows.body_name(row)
 
 
 def _rank_of_file(row: Row) -> Rank:
@@ -222,7 +237,8 @@ def _rank_of_file(row: Row) -> Rank:
 class _Order:
     """The rows as the eviction rule's queue, with the hits that this process has counted, without what is in use."""
 
-    def __init__(self, room: Room, store: Store) -> None:
+    def __init__(self, room: Room, store: Store, spare: bytes | None) -> None:
+        self._spare = spare
         self._room = room
         self._store = store
         self._in_use: list[Candidate] = []
@@ -230,7 +246,7 @@ class _Order:
     def pop(self) -> Candidate | None:
         """See `Queue.pop`."""
         while (lowest := self._store.take_lowest()) is not None:
-            if not self._room.in_use(lowest.item):
+            if lowest.item != self._spare and not self._room.in_use(lowest.item):
                 return lowest._replace(hits=self._room.hits.pop(lowest.item, 0))
             self._in_use.append(lowest)
         return None

@@ -22,6 +22,7 @@ __all__ = [
     "BadRow",
     "Row",
     "Seal",
+    "body_name",
     "digest",
     "file_name",
     "key_of_name",
@@ -41,6 +42,7 @@ PARTIAL = "partial"  # a download under way, or one that was cut off and may go 
 
 _COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zst", ".lz4", ".br"))
 _LONGEST_SUFFIX = 32
+PARTIAL_SUFFIX = ".partial"
 SLOTS = 4  # downloads of one object at a time, by processes that do not wait for each other
 
 
@@ -64,7 +66,9 @@ class Row(NamedTuple):
     info: Metadata
     codec: str
     stored_size: int
-    checksum: int | None  # CRC-32 of a raw body; None for zstd, whose frames carry their own, and where the ETag is the MD5
+    checksum: (
+        int | None
+    )  # CRC-32 of a raw body; None for zstd, whose frames carry their own, and where the ETag is the MD5; a tree's number
     seal: Seal | None  # of a body in a file
     validated_at: float
     expires_at: float
@@ -84,7 +88,7 @@ def digest(namespace: str, key: ObjectKey) -> bytes:
 def key_of_name(name: str) -> bytes | None:
     """The key of the row that a file belongs to, from its name; None for a name that is not ours."""
     try:
-        return bytes.fromhex(name[:32]) if len(name) > 32 and name[32] == "-" else None
+        return bytes.fromhex(name[:32]) if len(name) > 32 and name[32] in "-." else None
     except ValueError:
         return None
 
@@ -96,7 +100,14 @@ def file_name(row: Row, row_key: bytes | None = None) -> str:
     """
     owner = digest(row.namespace, row.object) if row_key is None else row_key
     suffix = "+zstd" if row.codec == ZSTD else _suffix(row.object.key)
+    if row.object.tree:
+        suffix = f"-{row.checksum or 0:08x}.tree"  # two directories cannot take each other's place as files can
     return f"{owner.hex()}-{_short(row.info.etag)}{suffix}"
+
+
+def body_name(row: Row, row_key: bytes | None = None) -> str | None:
+    """Name of the file, or of a tree's directory; None for an inline body."""
+    return file_name(row, row_key) if row.seal is not None or row.object.tree else None
 
 
 def older_key(name: str) -> bytes:
@@ -111,7 +122,7 @@ def partial_keys(row_key: bytes) -> list[bytes]:
 
 def partial_name(key: bytes) -> str:
     """Name of the file that a download fills."""
-    return f"{key.hex()}.partial"
+    return key.hex() + PARTIAL_SUFFIX
 
 
 def _short(etag: str) -> str:
@@ -175,7 +186,8 @@ def _is_sane(row: Row) -> bool:
         and (info.size == row.stored_size if row.codec == RAW else info.size <= row.stored_size * MAX_RATIO)
         and row.codec in (RAW, ZSTD)
         and row.state in (WHOLE, OLDER, PARTIAL)
-        and (row.state != PARTIAL or row.codec == RAW)
+        and repr(row.object.tree) in ("True", "False")  # and no number that is equal to one
+        and ((row.state != PARTIAL and not row.object.tree) or row.codec == RAW)
         and (row.checksum is not None or row.codec == ZSTD or row.state == PARTIAL or info.verified_by == "md5")
         and (not row.finished or int(row.finished, 16) >= 0)
         and type(row.validated_at) is type(row.expires_at) is float

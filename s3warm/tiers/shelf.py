@@ -170,6 +170,7 @@ class Shelf:
     def retime(self, key: ObjectKey, change: Callable[[Row], Row | None]) -> bool:
         """Change the times of a row; False if it is gone or `change` declines by None."""
         row_key = self.row_key(key)
+        self.store.check()
         for _ in range(_TRIES):
             text = self.store.text(row_key)
             row = rows.readable(text)
@@ -180,13 +181,14 @@ class Shelf:
                 self.room.hold_budget()  # the log has grown
                 return True
             # Another process was quicker: look at what it wrote.
-        # It never is, so often: the row holds bytes that are no text, and cannot be found by what is read from it.
+        # It never is, so often: something is wrong with the row.
         self.drop_if_still(row_key, None)
         return False
 
     def evict(self, key: ObjectKey) -> bool:
         """See `Tier.evict`. True, as it is done."""
         row_key = self.row_key(key)
+        self.store.check()
         found = [found for found in (row_key, *rows.partial_keys(row_key)) if self.store.text(found) is not None]
         if found:
             with self.room.transaction():
@@ -227,7 +229,7 @@ class Shelf:
 
     def replace(self, row_key: bytes, old: Row | None, row: Row, inline: bytes | None) -> bytes | None:
         """Write an object's row in place of its old one; inside a transaction. See `Room.retire`."""
-        name = rows.file_name(row, row_key) if row.seal is not None else None
+        name = rows.body_name(row, row_key)
         replaced = self.room.retire(old, name)
         if name is not None:
             self.store.remove(rows.older_key(name))  # the same body has come back: the file is its own again

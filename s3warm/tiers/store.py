@@ -20,7 +20,7 @@ import threading
 import diskcache
 
 from s3warm.record import NamedTuple
-from s3warm.rules.eviction import Candidate, Rank
+from s3warm.rules.eviction import GOES_LAST, Candidate, Rank
 from s3warm.tiers import database
 from s3warm.tiers import row as rows
 from s3warm.tiers.database import DATABASE, USER_VERSION, discard_foreign
@@ -30,13 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["GOES_FIRST", "GOES_LAST", "LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed"]
+__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed"]
 
 MODE_RAW = 1
 
-# What is not ranked by its worth: files that nobody uses any more, and older ones that somebody may still use.
-GOES_FIRST = Rank(-1.0, 1.0, 0.0)
-GOES_LAST = Rank(1e300, 1.0, 0.0)
 
 # What a damaged database makes of values on their way through diskcache and this package.
 _OddValues = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
@@ -151,7 +148,7 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=database.BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         # A row with bytes that are no text must be a row that can be dropped, not an error of each statement that meets it.
-        connection.text_factory = _text
+        connection.text_factory = database.text
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
         connection.execute("PRAGMA mmap_size = 0")
@@ -199,10 +196,14 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         Raises:
             FileNotFoundError: the database was removed or replaced since it was opened.
         """
-        if database.identity(self._directory) != self.inode:
-            raise FileNotFoundError(f"{self._directory} has another database now")
+        self.check()
         with self._as_writer(), self.transact():
             yield
+
+    def check(self) -> None:
+        """Raises FileNotFoundError if the database was removed or replaced since it was opened: what is written to it is lost."""
+        if database.identity(self._directory) != self.inode:
+            raise FileNotFoundError(f"{self._directory} has another database now")
 
     # -- rows -------------------------------------------------------------------------------------------------------------
 
@@ -264,11 +265,13 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return total
 
     def names(self, file_name: str) -> bool:
-        """Whether a row names the published file: its object's, or one of its own."""
+        """Whether a row names a file: its object's, one of its own, or that of its download."""
         row_key = rows.key_of_name(file_name)
         if row_key is None:
             return False
         row = rows.readable(self.text(row_key))
+        if rows.partial_name(row_key) == file_name:
+            return row is not None and row.state == rows.PARTIAL
         named = row is not None and rows.file_name(row, row_key) == file_name
         return named or self.text(rows.older_key(file_name)) is not None
 
@@ -314,10 +317,6 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         key, priority, frequency, weight, size = found
         self._sql("DELETE FROM Rank WHERE key = ?", (key,))
         return Candidate(key, Rank(priority, frequency, weight), 0, size)
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
 
 
 def is_busy(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ LAYERS: list[list[str]] = [
     ["record"],  # ground
     ["keys"],
     ["errors", "metrics", "singleflight"],
+    ["notices"],
     ["machine", "rules.budget", "rules.eviction", "rules.freshness", "rules.outage", "rules.placement"],  # pure rules
     ["codec", "entry", "options", "values"],  # values
     ["settings"],
@@ -31,30 +32,35 @@ LAYERS: list[list[str]] = [
         "tiers.doubts",
         "tiers.locks",
         "tiers.row",
+        "tiers.scattered",
         "tiers.slot",
     ],  # parts
     ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
-    ["origin.fetch", "tiers.room"],
+    ["origin.fetch", "tiers.opening", "tiers.room"],
     ["tiers.shelf"],
     ["tiers.files"],
-    ["tiers.download"],
+    ["tiers.landing"],
+    ["tiers.download", "tiers.trees"],
     ["tiers.disk"],
     ["front", "watch"],  # orchestration
     ["revalidation"],
-    ["bodies", "filing"],
+    ["bodies", "filing", "trees"],
     ["paths"],
     ["cache"],
     ["factory"],  # assembly
     ["default"],
     ["testing"],  # integrations
-    ["pytest_plugin"],
+    ["cli.progress", "pytest_plugin"],
+    ["cli.fetch"],
+    ["cli.main"],
+    ["__main__"],
     ["__init__"],  # the face
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-# The packages s3warm.rules, s3warm.tiers and s3warm.origin hold a docstring and nothing else.
-BARE = {"rules.__init__", "tiers.__init__", "origin.__init__"}
+# The packages s3warm.cli, s3warm.rules, s3warm.tiers and s3warm.origin hold a docstring and nothing else.
+BARE = {"cli.__init__", "rules.__init__", "tiers.__init__", "origin.__init__"}
 
 DOORS = {
     "boto3": {"origin.boto"},

@@ -480,10 +480,10 @@ def test_a_locked_database_costs_a_bounded_wait_and_no_exception(tmp_path: Path,
 
 
 def test_the_directory_being_opened_elsewhere_costs_a_bounded_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from s3warm.tiers import disk
+    from s3warm.tiers import opening
     from s3warm.tiers.directory import Directory
 
-    monkeypatch.setattr(disk, "OPEN_TIMEOUT", 0.01)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT", 0.01)
     journal = Journal()
     directory = Directory(str(tmp_path / "cache"))
     directory.prepare()

@@ -40,7 +40,7 @@ infos = st.builds(
 rows = st.builds(
     Row,
     namespace=text,
-    object=st.builds(ObjectKey, text, text, maybe),
+    object=st.builds(ObjectKey, text, text, maybe, st.booleans()),
     info=infos,
     codec=st.sampled_from([RAW, ZSTD]),
     stored_size=whole,
@@ -55,7 +55,7 @@ rows = st.builds(
 
 def plausible(row: Row) -> Row:
     """A raw body is stored in its own size, and a frame holds no more than frames can; what can be checked has its checksum."""
-    row = row._replace(codec=RAW if row.state == PARTIAL else row.codec)
+    row = row._replace(codec=RAW if row.state == PARTIAL or row.object.tree else row.codec)
     if row.codec == RAW and row.state != PARTIAL and row.info.verified_by != "md5":
         row = row._replace(checksum=row.checksum or 0)
     size = row.stored_size if row.codec == RAW else min(row.info.size, row.stored_size * MAX_RATIO)

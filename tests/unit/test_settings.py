@@ -83,6 +83,8 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("cache_control", "respect", "respect"),
     ("cache_control", "trust", "trust"),
     ("cache_control", "ignore", "ignore"),
+    ("verify", "available", "available"),
+    ("verify", "require", "require"),
 ]
 
 
@@ -119,6 +121,7 @@ REFUSED: list[tuple[str, Any]] = [
     *refused("compression_level", -1, 23, 1.5, "1.5", "fast", None, True, float("inf"), []),
     *refused("namespace", 5, b"team", "n" * 201, "\ud800", [], True),
     *refused("cache_control", "Trust", "no-cache", None, "", 1, [], True),
+    *refused("verify", "Require", "md5", None, "", 1, [], True),
 ]
 
 
@@ -154,6 +157,7 @@ def test_defaults() -> None:
         "compression_level": 1,
         "namespace": None,
         "cache_control": "respect",
+        "verify": "available",
     }
 
 

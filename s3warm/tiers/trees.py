@@ -1,0 +1,199 @@
+"""All that lies below a prefix, as one directory with the original names: made, pinned and evicted as one."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from s3warm import codec
+from s3warm.entry import FileEntry
+from s3warm.origin.base import NoRoom, StartOver
+from s3warm.tiers import row as rows
+from s3warm.tiers.files import pinned_entry
+from s3warm.tiers.landing import Landing
+from s3warm.tiers.scattered import ScatteredFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Any, Self
+
+    from s3warm.entry import Metadata
+    from s3warm.keys import ObjectKey
+    from s3warm.tiers.row import Row
+    from s3warm.tiers.shelf import Shelf
+
+__all__ = ["Member", "TreeDownload", "open_tree"]
+
+_TRIES = 50  # to pin a tree that others evict or replace
+
+
+def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
+    """The tree, pinned; None if none is held. It is dropped if a file in it is not as it was written."""
+    row_key = shelf.row_key(key)
+    for _ in range(_TRIES):
+        row, inline = shelf.look_up(row_key, key)
+        if row is None:
+            return None
+        name = rows.file_name(row, row_key)
+        if not shelf.pins.hold(name):
+            continue
+        try:
+            _check(shelf.directory.body(name), inline)
+        except (OSError, ValueError, TypeError) as error:
+            shelf.pins.drop(name)
+            shelf.drop_corrupt(row_key, key, codec.CorruptFrame(f"a file of it is not as it was: {error}"), rows.pack(row))
+            continue
+        if shelf.store.text(row_key) == rows.pack(row):
+            shelf.room.hits[row_key] = shelf.room.hits.get(row_key, 0) + 1
+            return pinned_entry(shelf, row, name)
+        shelf.pins.drop(name)
+    return None
+
+
+class TreeDownload(Landing):
+    """A tree on its way: its members are written one by one, or taken over from the tree that is held."""
+
+    def begin(self, info: Metadata, members: Sequence[tuple[str, str, int]]) -> frozenset[int]:
+        """Make room for all of it.
+
+        Args:
+            info: of the tree: its size is that of all members.
+            members: relative name, ETag and size in bytes of each.
+
+        Returns:
+            The numbers of the members that an earlier download of the same tree has finished.
+        """
+        self._members = members
+        self._held: dict[tuple[str, str], str] = {}
+        row_key = self._shelf.row_key(self._key)
+        row, inline = self._shelf.look_up(row_key, self._key)
+        if row is not None and inline is not None:
+            folder = self._shelf.directory.body(rows.file_name(row, row_key))
+            for name, etag, *_ in json.loads(inline):
+                self._held[name, etag] = os.path.join(folder, name)
+        return self.start(info)
+
+    def take_over(self, number: int) -> bool:
+        """Link a member that the tree which is held has already; False if it has not."""
+        name, etag, _ = self._members[number]
+        held = self._held.get((name, etag))
+        if held is None:
+            return False
+        try:
+            os.link(held, self._place(name))
+        except OSError:
+            return False
+        self.finished(number)
+        return True
+
+    def member(self, number: int) -> Member:
+        """A sink for one member."""
+        return Member(self, self._place(self._members[number][0]))
+
+    def fail(self, error: OSError) -> Exception:
+        """What an error of a member's file comes to."""
+        if self.is_first_time_full(error):
+            return StartOver(str(error))
+        self._trouble("download", error)
+        return NoRoom(f"{self._key} could not be written: {error}")
+
+    def _place(self, name: str) -> str:
+        path = os.path.join(self._shelf.directory.partial(self._name), name)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        return path
+
+    def _create(self, size: int) -> None:
+        os.mkdir(self._shelf.directory.partial(self._name), 0o700)
+
+    def _reopen(self, size: int) -> None:
+        os.listdir(self._shelf.directory.partial(self._name))
+
+    def _let_go(self) -> None:
+        """Nothing is open."""
+
+    def _sealed(self, row: Row) -> tuple[Row, bytes | None]:
+        folder = self._shelf.directory.body(rows.file_name(row))
+        found = [[name, etag, *_seal(os.path.join(folder, name))] for name, etag, _ in self._members]
+        return row, json.dumps(found).encode()
+
+
+class Member:
+    """See `Sink`: one file of a tree."""
+
+    sums = False
+
+    def __init__(self, tree: TreeDownload, path: str) -> None:
+        self._tree = tree
+        self._path = path
+        self._file: ScatteredFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.reset()
+
+    def begin(self, info: Metadata) -> frozenset[int]:
+        """See `Sink.begin`."""
+        self.reset()
+        try:
+            self._file = ScatteredFile(self._path, os.O_CREAT | os.O_TRUNC)
+            self._file.allocate(info.size)
+        except OSError as error:
+            raise self._tree.fail(error) from error
+        return frozenset()
+
+    def buffer(self, offset: int, length: int) -> memoryview:
+        """See `Sink.buffer`."""
+        return self._opened.buffer(length)
+
+    def write(self, piece: memoryview, offset: int) -> None:
+        """See `Sink.write`."""
+        try:
+            self._opened.write(piece, offset)
+        except OSError as error:
+            raise self._tree.fail(error) from error
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """See `Sink.read`."""
+        try:
+            return self._opened.read(offset, length)
+        except OSError as error:
+            raise self._tree.fail(error) from error
+
+    def finished(self, part: int) -> None:
+        """See `Sink.finished`: a member that was cut off is brought anew."""
+
+    def summed(self, piece: memoryview) -> None:
+        """See `Sink.summed`."""
+
+    def complete(self) -> None:
+        """All of it is there: read-only from now on."""
+        os.fchmod(self._opened.descriptor, 0o400)
+
+    def reset(self) -> None:
+        """See `Sink.reset`."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    @property
+    def _opened(self) -> ScatteredFile:
+        assert self._file is not None
+        return self._file
+
+
+def _seal(path: str) -> tuple[int, int, int]:
+    """Inode, size and time of the last change. Not `ctime`, which a link from the next version of the tree renews."""
+    status = os.lstat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _check(folder: str, manifest: bytes | None) -> None:
+    """Compare each file with what it was when it was written; ValueError or OSError if one differs."""
+    members: list[list[Any]] = json.loads(manifest or b"[]")
+    for name, _, *seal in members:
+        if list(_seal(os.path.join(folder, name))) != seal:
+            raise ValueError(f"{name} has changed")
