@@ -92,7 +92,8 @@ class ReadThrough(Front, Paths):
             ...     s3warm.get("cfg", "flags.json")
             b'new'
         """
-        for where in (locate(bucket, key, version_id), locate_tree(bucket, key)):
+        named = locate(bucket, key, version_id)
+        for where in (named,) if version_id is not None else (named, locate_tree(bucket, key)):
             for tier in self._tiers:
                 tier.expire(where)
             self._flights.forget(where)

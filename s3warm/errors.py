@@ -106,10 +106,12 @@ class ObjectTooLargeError(S3WarmError):
         """The error for an object of `size` bytes that the disk budget cannot take beside the files that are in use."""
         files = ", ".join(f"{held} ({bytes_held / 2**20:,.1f} MiB)" for held, bytes_held in pinned)
         beside = f" beside the files that are in use: {files}" if files else ""
-        advice = "release() what is not needed, or use as_file() for what is needed for one event only" if files else ""
+        advice = "path() or open() its objects one by one" if where.tree else "open() streams it"
+        if files:
+            advice = "release() what is not needed, or use as_file() for what is needed for one event only"
         return cls(
             f"{where} has {size:,} bytes ({size / 2**20:,.1f} MiB), which do not fit into the disk budget of {budget:,} "
-            f"({budget / 2**20:,.1f} MiB){beside}; {advice or 'open() streams it'}, or give the function more ephemeral storage",
+            f"({budget / 2**20:,.1f} MiB){beside}; {advice}, or give the function more ephemeral storage",
             bucket=where.bucket,
             key=where.key,
         )

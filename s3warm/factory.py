@@ -10,7 +10,7 @@ from weakref import WeakSet
 from s3warm import machine
 from s3warm.cache import ReadThrough
 from s3warm.explain import Budgets, explain
-from s3warm.keys import MISSING, locate
+from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.metrics import Announcer, Counters, Stats, Troubles
 from s3warm.notices import Notices
 from s3warm.origin.boto import BotoRequests, client_namespace
@@ -136,9 +136,11 @@ class Cache(ReadThrough):
         if settings.disk_budget != 0 and sys.platform != "win32":
             # Disabled, nothing is kept; but who wants a file gets one, in a directory of this process alone, after asking S3 each time.
             directory, temporary = (temporary_directory(), True) if disabled else self._place(settings)
+            # What was kept by a cache that did not ask for verification is none of this one's.
+            namespace = self._namespace(settings, client) + (" verified" if settings.verify == "require" else "")
             files = DiskTier(
                 directory,
-                self._namespace(settings, client),
+                namespace,
                 budget=settings.disk_budget,
                 level=settings.compression_level,
                 cost=FROM_ORIGIN,
@@ -163,7 +165,7 @@ class Cache(ReadThrough):
             ),
             disk=self._disk_tier,
             files=files,
-            origin=ConditionalFetch(self._supplier(client), counters, must_verify=settings.verify == "require"),
+            origin=ConditionalFetch(self._supplier(client, settings), counters, must_verify=settings.verify == "require"),
             largest=largest,
             clock=clock,
             counters=counters,
@@ -203,6 +205,9 @@ class Cache(ReadThrough):
         """
         where = locate(bucket, key, version_id)
         held = [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]
+        if not held and where.key.endswith("/"):
+            where = locate_tree(bucket, key)
+            held = [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]
         return explain(where, held, self._clock())
 
     def budgets(self) -> Budgets:
@@ -225,9 +230,11 @@ class Cache(ReadThrough):
 
     # What `s3warm.testing` replaces.
 
-    def _supplier(self, client: Any) -> Requests:
+    def _supplier(self, client: Any, settings: Settings) -> Requests:
         """What sends the requests."""
-        return OfflineRequests() if switch("S3WARM_OFFLINE", os.environ) else BotoRequests(client)
+        if switch("S3WARM_OFFLINE", os.environ):
+            return OfflineRequests()
+        return BotoRequests(client, checksums=settings.verify == "require")
 
     def _place(self, settings: Settings) -> tuple[str, bool]:
         """Where the disk tier lies, and whether it is to be removed at exit."""

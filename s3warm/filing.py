@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
-from io import BytesIO
+from io import BytesIO, FileIO
 
 from s3warm.entry import FileEntry
 from s3warm.origin.base import NoRoom, StartOver
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import RawIOBase
 
-    from s3warm.entry import Metadata
+    from s3warm.entry import Metadata, Pin
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Fetched, Incoming, NotModified, Origin
     from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Download, FileTier, HotTier
 
-__all__ = ["Filing", "Streaming"]
+__all__ = ["Filing", "PinnedFile", "Streaming"]
 
 
 class Filing:
@@ -125,3 +126,20 @@ class _NoPin:
 
     def release(self) -> None:
         """See `Pin.release`."""
+
+
+class PinnedFile(FileIO):
+    """A file that is in use until it is closed."""
+
+    def __init__(self, path: str, pin: Pin) -> None:
+        self._pin = pin
+        try:
+            super().__init__(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")
+        except BaseException:
+            pin.release()
+            raise
+
+    def close(self) -> None:
+        """Close it, and give it back."""
+        super().close()
+        self._pin.release()

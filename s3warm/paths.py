@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import threading
 
 from s3warm.errors import DiskUnavailableError, ObjectTooLargeError, S3WarmError
-from s3warm.filing import Filing, Streaming
+from s3warm.filing import Filing, PinnedFile, Streaming
 from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.origin.base import NoRoom
 from s3warm.values import seconds
@@ -142,7 +141,8 @@ class Paths:
         """
         where = locate(bucket, key, version_id)
         with self._pin_lock:
-            held = [self._pinned.pop(each, None) for each in (where, locate_tree(bucket, key))]
+            named = (where,) if version_id is not None else (where, locate_tree(bucket, key))
+            held = [self._pinned.pop(each, None) for each in named]
         for entry in held:
             if entry is not None:
                 entry.pin.release()
@@ -209,7 +209,7 @@ class Paths:
         if self._files is not None:
             with contextlib.suppress(NoRoom):
                 entry = self._find(where, bound)
-                return io.BufferedReader(_PinnedFile(entry.path, entry.pin))
+                return io.BufferedReader(PinnedFile(entry.path, entry.pin))
         return self._stream(where)
 
     # -- the ways through the house ----------------------------------------------------------------------------------------
@@ -321,20 +321,3 @@ class Paths:
             raise
         finally:
             self._announcer.announce()
-
-
-class _PinnedFile(io.FileIO):
-    """A file that is in use until it is closed."""
-
-    def __init__(self, path: str, pin: Any) -> None:
-        self._pin = pin
-        try:
-            super().__init__(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")
-        except BaseException:
-            pin.release()
-            raise
-
-    def close(self) -> None:
-        """Close it, and give it back."""
-        super().close()
-        self._pin.release()

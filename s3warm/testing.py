@@ -252,7 +252,7 @@ class FakeCache(Cache):
             options = {"ttl_jitter": 0.0, **options}
         super().__init__(settings, clock=s3.clock, on_event=on_event, **options)
 
-    def _supplier(self, client: Any) -> FakeS3:
+    def _supplier(self, client: Any, settings: Settings) -> FakeS3:
         return self._s3
 
     def _place(self, settings: Settings) -> tuple[str, bool]:

@@ -202,7 +202,9 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK", "PART", "Damaged", "Fetched", "Listed", "NoRoom", "NotModified", "Request", "StartOver", "TransportError"]
 
 PART = 8 * 1024 * 1024  # bytes of one ranged request; AWS recommends 8 to 16 MiB
-CHUNK = 256 * 1024  # bytes that are received at once; urllib3's readinto reads into a buffer of its own first, as large as ours
+CHUNK = (
+    1024 * 1024
+)  # bytes that are received at once; urllib3's readinto reads into a buffer of its own first, as large as ours
 
 
 class Request(NamedTuple):

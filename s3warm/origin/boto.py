@@ -26,9 +26,10 @@ _POOL = 16  # connections kept; botocore's own default of 10 warns and drops und
 
 
 class BotoRequests:
-    """Supplier of requests over a boto3 S3 client."""
+    """Supplier of requests over a boto3 S3 client; `checksums` are asked for whatever the client is set up to do."""
 
-    def __init__(self, client: Any = None) -> None:
+    def __init__(self, client: Any = None, *, checksums: bool = False) -> None:
+        self._checksums = checksums
         self.retries = client is not None  # a client that the user gave is used as it is: its retries rule
         self._given = client
         self._made: Any = None
@@ -44,7 +45,9 @@ class BotoRequests:
         if request.deadline is not None and time.monotonic() >= request.deadline:
             raise TransportError("there was no time left to ask S3", transient=False)
         try:
-            answer = self._client().get_object(**_parameters(request))
+            # A range has no checksum.
+            mode = {"ChecksumMode": "ENABLED"} if self._checksums and request.span is None else {}
+            answer = self._client().get_object(**_parameters(request), **mode)
         except failed.ClientError as error:
             return BotoResponse(error.response, None, error)
         except (failed.BotoCoreError, HTTPError, ValueError) as error:  # urllib3's: while the body of an error is read

@@ -37,6 +37,8 @@ class Transfer:
         # Guarded by _changed.
         self._to_do: list[int] = []
         self._done: set[int] = set()
+        self._summed = 0  # parts from the first on
+        self._ahead: float = float("inf")  # parts that may be brought before they are summed
         self._error: BaseException | None = None
 
     def run(self, response: Response, ready: frozenset[int], connections: int) -> None:
@@ -62,6 +64,8 @@ class Transfer:
                     break
                 first = None
                 threads.append(thread)
+            # Where the network is faster than the sum, connections that ran ahead would only take the processor from it.
+            self._ahead = connections
             self._follow(parts)
         except BaseException as error:
             self._give_up(error)
@@ -84,6 +88,9 @@ class Transfer:
                 arrived = len(self._done)
             if self._digest.wanted or self._sink.sums:
                 self._sum(part)
+            with self._changed:
+                self._summed = part + 1
+                self._changed.notify_all()
             self._progress(min(arrived * PART, self._size), self._size)
 
     def _sum(self, part: int) -> None:
@@ -98,9 +105,13 @@ class Transfer:
     # -- in the connections' threads ---------------------------------------------------------------------------------------
 
     def _claim(self) -> int:
-        """The next part to bring; none: -1."""
+        """The next part to bring, once it is not too far ahead of the sum; none: -1."""
         with self._changed:
-            return self._to_do.pop() if self._to_do and self._error is None else -1
+            while self._to_do and self._error is None:
+                if self._to_do[-1] < self._summed + self._ahead:
+                    return self._to_do.pop()
+                self._changed.wait()
+            return -1
 
     def _work(self, response: Response | None, part: int) -> None:
         try:
@@ -110,7 +121,7 @@ class Transfer:
                 self._sink.finished(part)
                 with self._changed:
                     self._done.add(part)
-                    self._changed.notify()
+                    self._changed.notify_all()
                 part = self._claim()
         except BaseException as error:  # noqa: BLE001  # it is raised in the calling thread
             self._give_up(error)
@@ -132,4 +143,4 @@ class Transfer:
     def _give_up(self, error: BaseException) -> None:
         with self._changed:
             self._error = self._error or error
-            self._changed.notify()
+            self._changed.notify_all()

@@ -62,6 +62,10 @@ class Landing:
 
     # -- what kinds of downloads differ in ----------------------------------------------------------------------------------
 
+    def _to_write(self, size: int) -> int:
+        """Bytes that the disk has to take for a body of this size."""
+        return size
+
     def _create(self, size: int) -> None:
         """Make the file and take its room on the disk."""
         raise NotImplementedError
@@ -203,7 +207,7 @@ class Landing:
             self._let_go()
         with room.transaction():
             room.forget_partial(self._slot, self._name, old)
-            if not room.make(room.needed(size), None if self._at_any_cost else size):
+            if not room.make(room.needed(self._to_write(size)), None if self._at_any_cost else size):
                 raise no_room(shelf, self._key, size)
             checksum = int.from_bytes(os.urandom(4), "big") if self._key.tree else None
             row = rows.Row(shelf.namespace, self._key, info, codec.RAW, size, checksum, None, 0.0, 0.0, rows.PARTIAL)

@@ -28,6 +28,7 @@ class ScatteredFile:
     def __init__(self, path: str, flags: int) -> None:
         self.descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
         self._buffers = threading.local()
+        self._writing = threading.Lock()
 
     def allocate(self, size: int) -> None:
         """Have the disk's blocks before anything is downloaded, where the system can do that."""
@@ -52,10 +53,10 @@ class ScatteredFile:
         return held[:length]
 
     def write(self, piece: memoryview, offset: int) -> None:
-        """Write all of the piece."""
+        """Write all of the piece. The kernel lets one thread at a time write to a file anyway, and its others spin meanwhile."""
         done = 0
         while done < len(piece):
-            with piece[done:] as rest:
+            with piece[done:] as rest, self._writing:
                 done += os.pwrite(self.descriptor, rest, offset + done)
 
     def read(self, offset: int, length: int) -> memoryview:

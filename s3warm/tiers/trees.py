@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
 from s3warm import codec
 from s3warm.entry import FileEntry
 from s3warm.origin.base import NoRoom, StartOver
+from s3warm.rules.eviction import GOES_FIRST
 from s3warm.tiers import row as rows
-from s3warm.tiers.files import pinned_entry
+from s3warm.tiers.files import no_room, pinned_entry
 from s3warm.tiers.landing import Landing
 from s3warm.tiers.scattered import ScatteredFile
 
@@ -55,6 +57,8 @@ def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
 class TreeDownload(Landing):
     """A tree on its way: its members are written one by one, or taken over from the tree that is held."""
 
+    _members: Sequence[tuple[str, str, int]] = ()
+
     def begin(self, info: Metadata, members: Sequence[tuple[str, str, int]]) -> frozenset[int]:
         """Make room for all of it.
 
@@ -65,15 +69,42 @@ class TreeDownload(Landing):
         Returns:
             The numbers of the members that an earlier download of the same tree has finished.
         """
-        self._members = members
+        before, self._members = self._members, members
+        if self._finished:
+            with self._guarded("download"):
+                return self._go_on(info, before)
         self._held: dict[tuple[str, str], str] = {}
-        row_key = self._shelf.row_key(self._key)
-        row, inline = self._shelf.look_up(row_key, self._key)
-        if row is not None and inline is not None:
-            folder = self._shelf.directory.body(rows.file_name(row, row_key))
-            for name, etag, *_ in json.loads(inline):
-                self._held[name, etag] = os.path.join(folder, name)
+        with self._guarded("download"):
+            row_key = self._shelf.row_key(self._key)
+            row, inline = self._shelf.look_up(row_key, self._key)
+            if row is not None and inline is not None:
+                folder = self._shelf.directory.body(rows.file_name(row, row_key))
+                for name, etag, *_ in json.loads(inline):
+                    self._held[name, etag] = os.path.join(folder, name)
         return self.start(info)
+
+    def _go_on(self, info: Metadata, before: Sequence[tuple[str, str, int]]) -> frozenset[int]:
+        """Keep what is finished and still the same, in a tree that was listed anew."""
+        assert self._row is not None
+        finished = {before[part][:2] for part in range(len(before)) if self._finished >> part & 1}
+        ready = frozenset(number for number, member in enumerate(self._members) if member[:2] in finished)
+        names = {self._members[number][0] for number in ready}
+        folder = self._shelf.directory.partial(self._name)
+        for name, *_ in before:
+            if name not in names:
+                _unlink(os.path.join(folder, name))
+                while (name := os.path.dirname(name)) != "":
+                    with contextlib.suppress(OSError):  # not empty
+                        os.rmdir(os.path.join(folder, name))
+        shelf, bits = self._shelf, sum(1 << number for number in ready)
+        row = self._row._replace(info=info, stored_size=info.size, finished=f"{bits:x}" if bits else "")
+        with shelf.room.transaction():
+            more = info.size - self._row.stored_size
+            if not shelf.room.make(shelf.room.needed(more), None):
+                raise no_room(shelf, self._key, info.size)
+            shelf.room.write(self._slot, row, GOES_FIRST)
+        self._row, self._finished = row, bits
+        return ready
 
     def take_over(self, number: int) -> bool:
         """Link a member that the tree which is held has already; False if it has not."""
@@ -82,7 +113,9 @@ class TreeDownload(Landing):
         if held is None:
             return False
         try:
-            os.link(held, self._place(name))
+            place = self._place(name)
+            _unlink(place)
+            os.link(held, place)
         except OSError:
             return False
         self.finished(number)
@@ -90,19 +123,32 @@ class TreeDownload(Landing):
 
     def member(self, number: int) -> Member:
         """A sink for one member."""
-        return Member(self, self._place(self._members[number][0]))
+        try:
+            return Member(self, self._place(self._members[number][0]))
+        except OSError as error:
+            raise self.fail(error) from error
 
     def fail(self, error: OSError) -> Exception:
-        """What an error of a member's file comes to."""
-        if self.is_first_time_full(error):
-            return StartOver(str(error))
+        """What an error of a member's file comes to. The first time that the disk is full, room is made, and the member begins anew."""
+        with self._lock:
+            if self.is_first_time_full(error):
+                assert self._row is not None
+                with self._guarded("download"):
+                    self._make_space(self._row.info.size)
+                return StartOver(str(error))
         self._trouble("download", error)
         return NoRoom(f"{self._key} could not be written: {error}")
 
     def _place(self, name: str) -> str:
-        path = os.path.join(self._shelf.directory.partial(self._name), name)
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        return path
+        path = self._shelf.directory.partial(self._name)
+        for part in name.split("/")[:-1]:
+            path = os.path.join(path, part)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        return os.path.join(path, name.rpartition("/")[2])
+
+    def _to_write(self, size: int) -> int:
+        return size - sum(member[2] for member in self._members if member[:2] in self._held)
 
     def _create(self, size: int) -> None:
         os.mkdir(self._shelf.directory.partial(self._name), 0o700)
@@ -139,7 +185,9 @@ class Member:
         """See `Sink.begin`."""
         self.reset()
         try:
-            self._file = ScatteredFile(self._path, os.O_CREAT | os.O_TRUNC)
+            # What is there may be a link to the file of a tree that is in use.
+            _unlink(self._path)
+            self._file = ScatteredFile(self._path, os.O_CREAT | os.O_EXCL)
             self._file.allocate(info.size)
         except OSError as error:
             raise self._tree.fail(error) from error
@@ -183,6 +231,11 @@ class Member:
     def _opened(self) -> ScatteredFile:
         assert self._file is not None
         return self._file
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _seal(path: str) -> tuple[int, int, int]:

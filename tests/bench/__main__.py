@@ -6,11 +6,17 @@ import argparse
 import tempfile
 import time
 
-from tests.bench import disk_hit, disk_write, memory_hit
+from tests.bench import cold_path, disk_hit, disk_write, memory_hit, rss
 from tests.bench.environment import describe, headline
 from tests.bench.report import save
 
-BENCHES = {"memory_hit": memory_hit.run, "disk_hit": disk_hit.run, "disk_write": disk_write.run}
+BENCHES = {
+    "memory_hit": memory_hit.run,
+    "disk_hit": disk_hit.run,
+    "disk_write": disk_write.run,
+    "cold_path": cold_path.run,
+    "rss": rss.run,
+}
 
 
 def main() -> None:

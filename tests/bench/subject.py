@@ -14,6 +14,8 @@ from s3warm.origin.offline import OfflineRequests
 if TYPE_CHECKING:
     from typing import Any
 
+    from s3warm.settings import Settings
+
 __all__ = ["BUCKET", "KEY", "OfflineCache", "an_entry"]
 
 BUCKET, KEY = "my-config", "production/flags.json"
@@ -23,7 +25,7 @@ _LIFETIME = 24 * 3600.0
 class OfflineCache(Cache):
     """A cache that raises where it would dial."""
 
-    def _supplier(self, client: Any) -> OfflineRequests:
+    def _supplier(self, client: Any, settings: Settings) -> OfflineRequests:
         return OfflineRequests()
 
 

@@ -64,7 +64,7 @@ WARM = """
     s3 = FakeS3({"s3://bucket/small": b"small", "s3://bucket/large": b"large" * 100_000})
 
     class Warming(Cache):
-        def _supplier(self, client):
+        def _supplier(self, client, settings):
             return s3
 
     with Warming(directory=sys.argv[1], namespace="x", ttl=3600) as cache:
@@ -129,7 +129,9 @@ def signature(function: Any) -> inspect.Signature:
     return found.replace(parameters=parameters)
 
 
-@pytest.mark.parametrize("name", ["get", "entry", "invalidate", "clear", "stats", "explain", "budgets"])
+@pytest.mark.parametrize(
+    "name", ["get", "entry", "path", "tree", "release", "as_file", "open", "invalidate", "clear", "stats", "explain", "budgets"]
+)
 def test_a_function_takes_and_gives_what_the_method_does(name: str) -> None:
     assert signature(getattr(s3warm, name)) == signature(getattr(s3warm.Cache, name))
 

@@ -30,6 +30,7 @@ from s3warm.testing import fake_s3
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 def a_database() -> bytes:
     """A database of SQLite, as a file of it holds it."""
     with contextlib.closing(sqlite3.connect(":memory:")) as database:

@@ -281,7 +281,7 @@ def test_different_objects_have_different_row_keys(parts: list[tuple[str, str, s
         (("n", "b", "k', 'x"), ("n', 'b", "k", "x")),
     ],
 )
-def test_the_parts_of_a_row_key_do_not_run_into_each_other(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+def test_the_parts_of_a_row_key_do_not_run_into_each_other(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     assert digest(one[0], ObjectKey(*one[1:])) != digest(other[0], ObjectKey(*other[1:]))
 
 
