@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format e2e bench wheel clean
+.PHONY: help demo test check format soak e2e bench wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ check: $(VENV)/.check  ## format, lint, types, tests
 format: $(VENV)/.check  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: $(VENV)/.test  ## transfers among faults, overwrites and kills, ten times as many as `make test` has
+	SOAK=1 $(BIN)/python -m pytest tests/soak
 
 e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
 	$(BIN)/python -m tests.support.gateway

@@ -167,7 +167,7 @@ class Arriving:
             from s3warm.origin.transfer import Transfer
 
             transfer = Transfer(self._exchange, request, self.size, sink=sink, digest=digest, progress=progress)
-            transfer.run(self._taken(), ready, max(1, connections))
+            transfer.run(self._taken(), ready, max(1, connections), at_once=PART if memory > 4 * PART else CHUNK)
         else:
             self._save_in_order(Stream(self._exchange, request, (0, self.size - 1), self._taken()), digest, sink, progress)
 

@@ -41,8 +41,9 @@ class Transfer:
         self._ahead: float = float("inf")  # parts that may be brought before they are summed
         self._error: BaseException | None = None
 
-    def run(self, response: Response, ready: frozenset[int], connections: int) -> None:
-        """Bring what is not ready; raises what the first connection that gave up raised."""
+    def run(self, response: Response, ready: frozenset[int], connections: int, *, at_once: int = CHUNK) -> None:
+        """Bring what is not ready, and sum it `at_once` bytes at a time; raises what the first connection that gave up raised."""
+        self._at_once = at_once
         parts = range(-(-self._size // PART))
         self._done = set(ready)
         self._to_do = [part for part in reversed(parts) if part not in ready]
@@ -96,7 +97,8 @@ class Transfer:
     def _sum(self, part: int) -> None:
         position, end = part * PART, min((part + 1) * PART, self._size)
         while position < end:
-            with self._sink.read(position, min(CHUNK, end - position)) as piece:
+            # As much as there is memory for: each piece costs a wait for Python's lock, which eight other threads want as well.
+            with self._sink.read(position, min(self._at_once, end - position)) as piece:
                 self._digest.update(piece)
                 if self._sink.sums:
                     self._sink.summed(piece)

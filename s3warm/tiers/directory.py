@@ -79,6 +79,13 @@ class Directory:
         """A download is complete: give its file, or its tree, the name under which it is found."""
         os.rename(self.partial(name), self.body(published))
 
+    def take_back(self, name: str, published: str, is_current: Callable[[str], bool]) -> None:
+        """Undo `publish_partial`, where a crash came before the row's commit."""
+        if not os.path.lexists(self.partial(name)) and not is_current(published):
+            if not os.path.isdir(self.body(published)):
+                os.chmod(self.body(published), 0o600)
+            os.rename(self.body(published), self.partial(name))
+
     def remove_partial(self, name: str) -> None:
         """Remove what a download has written."""
         _remove(self.partial(name))

@@ -201,6 +201,7 @@ class Landing:
         old = rows.readable(shelf.store.text(self._slot))
         if old is not None and self._is_resumable(old, info):
             with contextlib.suppress(OSError):
+                shelf.directory.take_back(self._name, rows.file_name(old), shelf.store.names)
                 self._reopen(size)
                 self._row, self._finished = old, int(old.finished, 16)
                 return

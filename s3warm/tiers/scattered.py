@@ -29,6 +29,7 @@ class ScatteredFile:
         self.descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
         self._buffers = threading.local()
         self._writing = threading.Lock()
+        self._behind = memoryview(b"")
 
     def allocate(self, size: int) -> None:
         """Have the disk's blocks before anything is downloaded, where the system can do that."""
@@ -60,8 +61,10 @@ class ScatteredFile:
                 done += os.pwrite(self.descriptor, rest, offset + done)
 
     def read(self, offset: int, length: int) -> memoryview:
-        """Some of what was written, in the calling thread's buffer."""
-        view = self.buffer(length)
+        """Some of what was written, for one thread, until it reads again."""
+        if len(self._behind) < length:
+            self._behind = memoryview(bytearray(length))
+        view = self._behind[:length]
         count = os.preadv(self.descriptor, [view], offset)
         if not count:
             raise OSError("the file was cut off while it was written")

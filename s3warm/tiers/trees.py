@@ -43,6 +43,11 @@ def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
             continue
         try:
             _check(shelf.directory.body(name), inline)
+        except FileNotFoundError:
+            # A crash came while it was removed, or its files were by somebody else.
+            shelf.pins.drop(name)
+            shelf.drop_if_still(row_key, rows.pack(row))
+            continue
         except (OSError, ValueError, TypeError) as error:
             shelf.pins.drop(name)
             shelf.drop_corrupt(row_key, key, codec.CorruptFrame(f"a file of it is not as it was: {error}"), rows.pack(row))
@@ -88,14 +93,6 @@ class TreeDownload(Landing):
         assert self._row is not None
         finished = {before[part][:2] for part in range(len(before)) if self._finished >> part & 1}
         ready = frozenset(number for number, member in enumerate(self._members) if member[:2] in finished)
-        names = {self._members[number][0] for number in ready}
-        folder = self._shelf.directory.partial(self._name)
-        for name, *_ in before:
-            if name not in names:
-                _unlink(os.path.join(folder, name))
-                while (name := os.path.dirname(name)) != "":
-                    with contextlib.suppress(OSError):  # not empty
-                        os.rmdir(os.path.join(folder, name))
         shelf, bits = self._shelf, sum(1 << number for number in ready)
         row = self._row._replace(info=info, stored_size=info.size, finished=f"{bits:x}" if bits else "")
         with shelf.room.transaction():
@@ -104,6 +101,14 @@ class TreeDownload(Landing):
                 raise no_room(shelf, self._key, info.size)
             shelf.room.write(self._slot, row, GOES_FIRST)
         self._row, self._finished = row, bits
+        names = {self._members[number][0] for number in ready}
+        folder = shelf.directory.partial(self._name)
+        for name, *_ in before:
+            if name not in names:
+                _unlink(os.path.join(folder, name))
+                while (name := os.path.dirname(name)) != "":
+                    with contextlib.suppress(OSError):  # not empty
+                        os.rmdir(os.path.join(folder, name))
         return ready
 
     def take_over(self, number: int) -> bool:

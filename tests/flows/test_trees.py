@@ -499,7 +499,8 @@ def test_a_file_changed_behind_the_caches_back_is_noticed(fake: FakeWorld, touch
     sound = cache.tree(uri)
     assert (sound != folder, files_of(sound)) == (True, FILES)
     assert asked(fake) == sorted([LISTING, *ALL]), "nothing of it is trusted"
-    assert (cache.stats().corrupt, cache.stats().errors, pins(cache)) == (1, 0, [1])
+    noticed = touch is not Path.unlink  # what is not there may have been removed by a process that died at it
+    assert (cache.stats().corrupt, cache.stats().errors, pins(cache)) == (noticed, 0, [1])
     assert cache.tree(uri) == sound
 
 
