@@ -7,6 +7,9 @@ nothing runs behind the handler's back.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 
 from s3warm.origin.base import CHUNK, PART
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
     from s3warm.origin.integrity import Digest
 
 __all__ = ["Transfer"]
+
+
+NICE = (
+    10  # of the connections' threads: the sum is what a fast transfer waits for (512 MiB on two cores: 0.91 s instead of 1.06)
+)
 
 
 class Transfer:
@@ -55,7 +63,7 @@ class Transfer:
         try:
             for number in range(min(connections, len(self._to_do))):
                 part = self._claim()
-                thread = threading.Thread(target=self._work, args=(first, part), name=f"s3warm-{number}", daemon=True)
+                thread = threading.Thread(target=self._run, args=(first, part), name=f"s3warm-{number}", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:
@@ -114,6 +122,13 @@ class Transfer:
                     return self._to_do.pop()
                 self._changed.wait()
             return -1
+
+    def _run(self, response: Response | None, part: int) -> None:
+        """The life of a connection's thread."""
+        if sys.platform == "linux":  # where threads have priorities of their own
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        self._work(response, part)
 
     def _work(self, response: Response | None, part: int) -> None:
         try:
