@@ -109,7 +109,7 @@ def test_connections_are_used_again(gateway_proxy: RecordingProxy) -> None:
 
 def _pool_connections(cache: Cache) -> int:
     """Connections that the client's HTTP pool has opened."""
-    session = cache._origin._requests._made._endpoint.http_session  # type: ignore[attr-defined]
+    session = cache._origin._exchange.requests._made._endpoint.http_session  # type: ignore[attr-defined]
     return sum(pool.num_connections for pool in session._manager.pools._container.values())
 
 
