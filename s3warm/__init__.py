@@ -159,3 +159,8 @@ def explain(bucket: str, key: str | Missing = MISSING, *, version_id: str | None
 def budgets() -> Budgets:
     """See `Cache.budgets`."""
     return default_cache().budgets()
+
+
+# What `help` shows.
+for _name in ("entry", "path", "tree", "release", "as_file", "open", "invalidate", "clear", "stats", "explain", "budgets"):
+    globals()[_name].__doc__ = getattr(Cache, _name).__doc__

@@ -96,7 +96,7 @@ class ObjectTooLargeError(S3WarmError):
         """The error for an object of `size` bytes where there is memory for `largest`."""
         return cls(
             f"{uri} has {size:,} bytes ({size / 2**20:.1f} MiB), the function has {largest:,} ({largest / 2**20:.1f} MiB) left "
-            "for it; use path() for a file or open() for a stream of it, which need no memory for the whole, or give the function more",
+            "for it; use path() for a file or open() for a stream of it, which need no memory for the whole, or give it more memory",
             bucket=bucket,
             key=key,
         )
@@ -107,11 +107,13 @@ class ObjectTooLargeError(S3WarmError):
         files = ", ".join(f"{held} ({bytes_held / 2**20:,.1f} MiB)" for held, bytes_held in pinned)
         beside = f" beside the files that are in use: {files}" if files else ""
         advice = "path() or open() its objects one by one" if where.tree else "open() streams it"
-        if files:
+        if any(held == where for held, _ in pinned):
+            advice = "its older version is in use, and there is no room for both: release() it first"
+        elif files:
             advice = "release() what is not needed, or use as_file() for what is needed for one event only"
         return cls(
             f"{where} has {size:,} bytes ({size / 2**20:,.1f} MiB), which do not fit into the disk budget of {budget:,} "
-            f"({budget / 2**20:,.1f} MiB){beside}; {advice}, or give the function more ephemeral storage",
+            f"({budget / 2**20:,.1f} MiB){beside}; {advice}, or raise disk_budget, or give the function more ephemeral storage",
             bucket=where.bucket,
             key=where.key,
         )

@@ -134,7 +134,7 @@ def _check_bucket(bucket: str) -> None:
 
 def _check_key(bucket: str, key: str) -> None:
     if not key:
-        raise ValueError(f"the key is empty; s3://{bucket}/ names a bucket, not an object")
+        raise ValueError(f"the key is empty; s3://{bucket}/ names a bucket, not an object or a prefix in it")
     try:
         length = len(key) if key.isascii() else len(key.encode())
     except UnicodeEncodeError as error:

@@ -61,9 +61,10 @@ class Paths:
     ) -> Path:
         """An object as a file in /tmp, for what wants a path: `onnxruntime`, `sqlite3`, `numpy.load(mmap_mode="r")`.
 
-        The file is whole before it can be seen, read-only (0400), has the suffix of the key and is never changed. It stays until
-        `release`, however often `path` is called; a later call may give another path, when the object has changed: the older file then
-        stays too, unless its room is needed. Files in use count in the disk budget. A large object comes by parallel ranged requests.
+        The file is whole before it can be seen, read-only (0400), has the suffix of the key and is never changed. Nothing evicts it before
+        `release`, however often `path` is called. When the object has changed a call gives another path; the older file is as it was, and
+        its name goes only when room is needed. Files in use count in the disk budget, which must hold both versions for a change. A large
+        object comes by parallel ranged requests.
 
         Args:
             bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.

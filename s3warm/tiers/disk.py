@@ -90,6 +90,7 @@ class DiskTier:
         self._pins: Pins | None = None
         self._settled: Budget | None = None
         self._closed = False
+        self._why = ""  # it could not be opened
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
         self._doubts = Doubts()
 
@@ -174,7 +175,7 @@ class DiskTier:
             shelf = self._shelf or self._opened()
             if shelf is not None:
                 return shelf
-        raise NoRoom(f"the cache directory {self.path} cannot be used now")
+        raise NoRoom(f"the cache directory {self.path} cannot be used now{self._why}")
 
     def _may_hold(self, key: ObjectKey) -> bool:
         """Whether something is held for the key, or that cannot be told."""
@@ -293,6 +294,7 @@ class DiskTier:
             self._let_go()
             self._closed_until = time.monotonic() + REOPEN_AFTER
             self._counters.disk_errors += 1
+            self._why = f" ({error})"
             self._failed(error)
             self._troubles.report(
                 "disk_open",

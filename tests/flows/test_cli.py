@@ -273,7 +273,10 @@ def test_interrupted_in_the_middle_it_goes_on_the_next_time(origin: StaticOrigin
     parts = 12  # more than are under way at a time
     put_large(origin, tmp_path, parts * 8 * MIB)
     origin.pace(latency=0.0, rate=8e6)
-    with subprocess.Popen(command("fetch", LARGE), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    # A shell starts what runs in the background with SIGINT ignored, and a child would inherit that.
+    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from s3warm.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    interruptible = [sys.executable, "-c", heard, *command("fetch", LARGE)[5:]]
+    with subprocess.Popen(interruptible, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
         assert child.stderr.readline().startswith(LARGE), "parts are finished"
         child.send_signal(signal.SIGINT)
