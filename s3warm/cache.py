@@ -121,6 +121,10 @@ class ReadThrough(Front, Paths):
             tier.clear()
         self._announcer.announce()
 
+    def before_fork(self) -> Callable[[], None] | None:
+        """See `FileTier.before_fork`."""
+        return None if self._files is None else self._files.before_fork()
+
     def renew(self) -> None:
         """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
         self._flights.renew()

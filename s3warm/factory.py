@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -62,13 +63,32 @@ FROM_DISK = Cost(0.0002, 1 / 1.5e9)
 _alive: WeakSet[Cache] = WeakSet()
 
 
-def _renew_all() -> None:
+# What goes on in the parent once it has forked.
+_held_still: list[Callable[[], None]] = []
+
+
+def _hold_still() -> None:
     for cache in list(_alive):
-        cache.renew()
+        with contextlib.suppress(Exception):  # one cache's trouble is not another's
+            go_on = cache.before_fork()
+            if go_on is not None:
+                _held_still.append(go_on)
+
+
+def _go_on() -> None:
+    while _held_still:
+        _held_still.pop()()
+
+
+def _renew_all() -> None:
+    _held_still.clear()
+    for cache in list(_alive):
+        with contextlib.suppress(Exception):
+            cache.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_renew_all)
 
 
 class Cache(ReadThrough):

@@ -166,8 +166,14 @@ class Announcer:
                 event = self._pending.popleft()
             except IndexError:  # another thread was quicker
                 return
-            try:
-                self._hook(event)
-            except Exception as error:  # noqa: BLE001  # whatever a user's hook raises
-                message = f"the on_event hook raised {error!r}; its errors are ignored"
-                self._troubles.report("on_event", message, event=event.name)
+            self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Call the hook with one event, at once."""
+        if self._hook is None:
+            return
+        try:
+            self._hook(event)
+        except Exception as error:  # noqa: BLE001  # whatever a user's hook raises
+            message = f"the on_event hook raised {error!r}; its errors are ignored"
+            self._troubles.report("on_event", message, event=event.name)

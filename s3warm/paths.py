@@ -142,11 +142,11 @@ class Paths:
         """
         where = locate(bucket, key, version_id)
         with self._pin_lock:
-            named = (where,) if version_id is not None else (where, locate_tree(bucket, key))
-            held = [self._pinned.pop(each, None) for each in named]
-        for entry in held:
-            if entry is not None:
-                entry.pin.release()
+            held = self._pinned.pop(where, None)
+            if held is None and version_id is None:
+                held = self._pinned.pop(locate_tree(bucket, key), None)
+        if held is not None:
+            held.pin.release()
 
     def renew_pins(self) -> None:
         """This is a forked child: it uses the files that its parent uses."""

@@ -90,8 +90,7 @@ class Arrival:
 
     def progress(self, so_far: int, size: int) -> None:
         """Tell whoever listens how far the transfer is."""
-        self._parent.announcer.note(Event("progress", self.where.bucket, self.where.key, so_far, total=size))
-        self._parent.announcer.announce()
+        self._parent.announcer.tell(Event("progress", self.where.bucket, self.where.key, so_far, total=size))
 
 
 class Revalidation:

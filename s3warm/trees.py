@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import closing
 from hashlib import blake2b
 
@@ -106,17 +107,21 @@ class Planting:
         missing = [number for number in range(len(found)) if number not in ready and not download.take_over(number)]
         so_far = size - sum(found[number].size for number in missing)
         small = [number for number in missing if found[number].size <= PART]
+        brought: set[int] = set()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="s3warm") as pool:
-            bringing = [pool.submit(self._bring, download, listing, number, arrival) for number in small]
             try:
-                for number, done in zip(small, bringing, strict=True):
-                    done.result()
-                    so_far += found[number].size
-                    arrival.progress(so_far, size)
+                # Without threads (RuntimeError) they are brought below, one after the other.
+                with contextlib.suppress(RuntimeError):
+                    bringing = {number: pool.submit(self._bring, download, listing, number, arrival) for number in small}
+                    for number, done in bringing.items():
+                        done.result()
+                        brought.add(number)
+                        so_far += found[number].size
+                        arrival.progress(so_far, size)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        for number in sorted(set(missing).difference(small)):
+        for number in sorted(set(missing) - brought):
             self._bring(download, listing, number, arrival)
             so_far += found[number].size
             arrival.progress(so_far, size)

@@ -145,6 +145,7 @@ class Stream:
         self._exchange = exchange
         self._request = request
         self._response = response
+        self._begun = response is not None
         self.position, self._last = span
         self._fruitless = self._breaks = 0
 
@@ -158,6 +159,9 @@ class Stream:
         wanted = min(len(buffer), self._last + 1 - self.position)
         while wanted > 0:
             response = self._response
+            if response is None and self._begun and self._request.if_match is None:
+                raise Broken(failures.unpinned(self._request.object))  # the rest might be another body's
+            self._begun = True
             if response is None:
                 response = self._response = self._exchange.open(self._request._replace(span=(self.position, self._last)))
             try:

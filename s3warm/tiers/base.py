@@ -138,6 +138,10 @@ if TYPE_CHECKING:
             """
             ...
 
+        def before_fork(self) -> Callable[[], None] | None:
+            """This process is about to fork: hold still until what is returned is called in the parent; None: nothing is to be done."""
+            ...
+
         def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
             """A sink for the object's body. At any cost: whatever is not pinned may go for it.
 

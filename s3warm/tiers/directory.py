@@ -158,7 +158,7 @@ class Directory:
                             remove(name)
         return all_gone
 
-    def sweep(self, is_current: Callable[[str], bool]) -> int:
+    def sweep(self, is_current: Callable[[str], bool], pins: Pins) -> int:
         """Remove what writers that died left behind: staging files, and published files without a row.
 
         `is_current` tells whether a row names the published file. Returns the number of dead writers found.
@@ -174,18 +174,20 @@ class Directory:
                     if not lock.acquire(timeout=0):
                         continue  # its writer lives
                     dead += 1
-                    self._sweep_one(stem, is_current)
+                    self._sweep_one(stem, is_current, pins)
                     os.unlink(path)
             except FileNotFoundError:
                 continue  # its writer has just finished
         return dead
 
-    def _sweep_one(self, stem: str, is_current: Callable[[str], bool]) -> None:
+    def _sweep_one(self, stem: str, is_current: Callable[[str], bool], pins: Pins) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.staging, stem + _STAGED))
         for name in os.listdir(self.bodies):
             if key_of_name(name) == key_of_name(stem) and not is_current(name):
-                self.remove(name)
+                with pins.alone(name) as free:
+                    if free:
+                        self.remove(name)
 
 
 def _remove(path: str) -> None:

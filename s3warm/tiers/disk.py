@@ -11,29 +11,27 @@ import os
 import threading
 import time
 
-from s3warm.origin.base import NoRoom
 from s3warm.rules.budget import disk_budget
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Usage
 from s3warm.tiers.doubts import Doubts
+from s3warm.tiers.handing import HandsOutFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from s3warm.entry import Entry, FileEntry
+    from s3warm.entry import Entry
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters, Troubles
     from s3warm.rules.budget import Budget, Share
     from s3warm.rules.eviction import Cost
     from s3warm.tiers.base import Evicted, Held
-    from s3warm.tiers.download import Download
     from s3warm.tiers.pins import Pins
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.store import Store
-    from s3warm.tiers.trees import TreeDownload
 
     T = TypeVar("T")
 
@@ -45,7 +43,7 @@ REST_AFTER_BUSY = (
 )
 
 
-class DiskTier:
+class DiskTier(HandsOutFiles):
     """See the module. `budget` is settled at opening; a `temporary` directory is removed at `close` or exit by the process that named it."""
 
     name = "disk"
@@ -143,40 +141,6 @@ class DiskTier:
         else:
             self._doubts.add_all()
 
-    def file(self, key: ObjectKey) -> FileEntry | None:
-        """See `FileTier.file`."""
-        if self._in_doubt(key):
-            return None
-        if key.tree:
-            from s3warm.tiers.trees import open_tree
-
-            return self._use("file", None, lambda shelf: open_tree(shelf, key))
-        from s3warm.tiers.files import open_file
-
-        return self._use("file", None, lambda shelf: open_file(shelf, key))
-
-    def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
-        """See `FileTier.download`."""
-        from s3warm.tiers.download import Download
-
-        shelf = self._writable(key)
-        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble, over=self._over)
-
-    def download_tree(self, key: ObjectKey) -> TreeDownload:
-        """See `FileTier.download_tree`."""
-        from s3warm.tiers.trees import TreeDownload
-
-        return TreeDownload(self._writable(key), key, at_any_cost=True, trouble=self._trouble, over=self._over)
-
-    def _writable(self, key: ObjectKey) -> Shelf:
-        if not self._in_doubt(key) and time.monotonic() >= self._read_only_until:
-            # A directory that was removed under us is made anew before anything is downloaded.
-            self._use("check", None, lambda shelf: shelf.store.check())
-            shelf = self._shelf or self._opened()
-            if shelf is not None:
-                return shelf
-        raise NoRoom(f"the cache directory {self.path} cannot be used now{self._why}")
-
     def _may_hold(self, key: ObjectKey) -> bool:
         """Whether something is held for the key, or that cannot be told."""
         return self._use("describe", True, lambda shelf: shelf.describe(key) is not None)
@@ -215,6 +179,11 @@ class DiskTier:
 
                 atexit.unregister(self.close)
                 rmtree(self.path, ignore_errors=True)
+
+    def before_fork(self) -> Callable[[], None] | None:
+        """See `FileTier.before_fork`."""
+        store = self._store
+        return store.after_fork if store is not None and store.before_fork() else None
 
     def renew(self) -> None:
         """See `Tier.renew`."""

@@ -12,6 +12,7 @@ from s3warm.entry import FileEntry
 from s3warm.origin.base import NoRoom
 from s3warm.tiers import row as rows
 from s3warm.tiers.shelf import check_raw_file, whole_inline
+from s3warm.tiers.store import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +76,19 @@ def open_file(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
 
 def pinned_entry(shelf: Shelf, row: Row, name: str) -> FileEntry:
     """What is handed out for a file that is pinned already."""
-    path, pin = shelf.directory.body(name), Pin(shelf.pins.drop, name)
+    path, pin = shelf.directory.body(name), Pin(lambda name: _release(shelf, name), name)
     return FileEntry(row.object, row.info, row.validated_at, row.expires_at, path, pin)
+
+
+def _release(shelf: Shelf, name: str) -> None:
+    """Take a pin back. What is not to be found again, as it may not be kept, goes with its last pin."""
+    shelf.pins.drop(name)
+    key = rows.older_key(name)
+    with contextlib.suppress(*StoreError):
+        if not shelf.store.closed and shelf.store.goes_first(key):
+            with shelf.room.transaction():
+                if not shelf.room.in_use(key):
+                    shelf.room.drop(key)
 
 
 def no_room(shelf: Shelf, key: ObjectKey, size: int) -> NoRoom:

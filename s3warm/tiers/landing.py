@@ -8,7 +8,7 @@ import os
 import threading
 
 from s3warm import codec
-from s3warm.origin.base import NoRoom
+from s3warm.origin.base import PART, NoRoom
 from s3warm.rules.eviction import GOES_FIRST
 from s3warm.tiers import row as rows
 from s3warm.tiers.files import no_room, pinned_entry
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
 
-__all__ = ["Landing"]
+__all__ = ["FULL", "Landing"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Landing:
@@ -61,6 +61,14 @@ class Landing:
         self._finished = 0  # a bit for each part; guarded by _lock
 
     # -- what kinds of downloads differ in ----------------------------------------------------------------------------------
+
+    def _parts(self, size: int) -> int:
+        """How many parts there are."""
+        return -(-size // PART)
+
+    def _still_good(self, finished: int) -> int:
+        """Which of the parts that an earlier download has finished may be relied on. The whole is summed in the end."""
+        return finished
 
     def _to_write(self, size: int) -> int:
         """Bytes that the disk has to take for a body of this size."""
@@ -157,7 +165,7 @@ class Landing:
 
     def is_first_time_full(self, error: OSError) -> bool:
         """Whether the disk is full for the first time, though the budget says that it is not: somebody else fills it."""
-        if error.errno not in _FULL or self._was_full:
+        if error.errno not in FULL or self._was_full:
             return False
         self._was_full = True
         return True
@@ -203,7 +211,7 @@ class Landing:
             with contextlib.suppress(OSError):
                 shelf.directory.take_back(self._name, rows.file_name(old), shelf.store.names)
                 self._reopen(size)
-                self._row, self._finished = old, int(old.finished, 16)
+                self._row, self._finished = old, self._still_good(int(old.finished, 16))
                 return
             self._let_go()
         with room.transaction():
@@ -219,7 +227,10 @@ class Landing:
 
     def _is_resumable(self, old: Row, info: Metadata) -> bool:
         same = old.state == rows.PARTIAL and old.object == self._key and old.info.etag == info.etag != ""
-        return same and bool(old.finished) and old.info.size == info.size
+        bits = self._parts(info.size)
+        return (
+            same and 0 < len(old.finished) <= bits // 4 + 1 and old.info.size == info.size and int(old.finished, 16) < 1 << bits
+        )
 
     def _make_space(self, size: int) -> None:
         """Once after the disk was found full, evict as much as the body takes."""

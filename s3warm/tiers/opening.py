@@ -30,7 +30,7 @@ def open_store(directory: Directory, pins: Pins) -> Store:
                 if not store.entries() or directory.unswept:
                     # A database made anew knows none of them. What is in use then is looked at again by the next who opens it.
                     directory.unswept = not directory.remove_unnamed(store.names, pins)
-                directory.sweep(store.names)
+                directory.sweep(store.names, pins)
         except BaseException:
             store.close()
             raise

@@ -55,6 +55,10 @@ class Pins:
             self._held[byte] = count + 1
             return True
 
+    def holds(self, name: str) -> bool:
+        """Whether this process has pinned a file."""
+        return self._held.get(_byte(name), 0) > 0
+
     def drop(self, name: str) -> None:
         """Take one pin back."""
         byte = _byte(name)
@@ -105,7 +109,7 @@ class Pins:
 
     def _hold_anew(self, held: dict[int, int]) -> None:
         self.close()
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # there is no directory any more
             for byte, count in held.items():
                 if try_lock(self._descriptor(), byte, SHARED if count > 0 else EXCLUSIVE):
                     self._held[byte] = count

@@ -152,7 +152,9 @@ class Room:
         """Remove what there is of a download; inside a transaction."""
         self._directory.remove_partial(name)
         if row is not None and row.state == PARTIAL and not self._store.names(published := rows.file_name(row)):
-            self._directory.remove(published)  # a crash came between the file's name and the row's commit
+            with self._pins.alone(published) as free:
+                if free:
+                    self._directory.remove(published)  # a crash came between the file's name and the row's commit
         self._store.remove(row_key)
 
     def shrink(self, size: int) -> bool:

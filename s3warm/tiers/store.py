@@ -20,10 +20,10 @@ import threading
 import diskcache
 
 from s3warm.record import NamedTuple
-from s3warm.rules.eviction import GOES_LAST, Candidate, Rank
 from s3warm.tiers import database
 from s3warm.tiers import row as rows
-from s3warm.tiers.database import DATABASE, USER_VERSION, discard_foreign
+from s3warm.tiers.database import DATABASE, discard_foreign
+from s3warm.tiers.order import EvictionOrder, Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _BytesOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type
         """Nothing: diskcache unlinks the files that rows name, and here no row names one."""
 
 
-class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache has no types
     """Rows by 16-byte keys, each with a text (the tag), an inline body or none, and a rank in the order of eviction.
 
     Reads share one connection under a short lock; writes share another under a lock that is held for a transaction.
@@ -109,6 +109,7 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def __init__(self, directory: str) -> None:
         self._pid = os.getpid()
+        self.closed = False
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -120,6 +121,7 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         with self._as_writer():
             super().__init__(directory, timeout=database.BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
             self._create_order()
+        self.closed = False  # diskcache closes it at the end of its own beginning
         self.inode = database.identity(directory)
 
     # -- connections ------------------------------------------------------------------------------------------------------
@@ -157,6 +159,25 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         connection.execute("PRAGMA journal_size_limit = 0")
         return connection
 
+    def before_fork(self) -> bool:
+        """Wait, for a while, until nothing is under way, and close the connections: a child would inherit SQLite's record of their locks.
+
+        True, if that was possible; then `after_fork` has to follow.
+        """
+        if not self._writing.acquire(timeout=database.BUSY_TIMEOUT):
+            return False
+        if not self._reading.acquire(timeout=database.BUSY_TIMEOUT):
+            self._writing.release()
+            return False
+        if not self._txn_id:
+            self._close_connections()
+        return True
+
+    def after_fork(self) -> None:
+        """This is the parent, which goes on."""
+        self._reading.release()
+        self._writing.release()
+
     def leave_to_parent(self) -> None:
         """This is a forked child: the parent's connections are leaked on purpose, since closing them would release its locks."""
         _left_to_parents.extend(connection for connection in (self._reader, self._writer) if connection is not None)
@@ -167,27 +188,25 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def close(self) -> None:
         """Close both connections, whichever thread asks (diskcache closes the calling thread's only)."""
+        self.closed = True
         if self._pid != os.getpid():
             self.leave_to_parent()
         with self._writing, self._reading:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = None
+            self._close_connections()
+
+    def _close_connections(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
 
     def __del__(self) -> None:
         # A cache that is dropped without `close` (Python 3.13 warns of connections that nobody closed).
         if getattr(self, "_pid", None) == os.getpid():
             self.close()
 
-    @contextlib.contextmanager
-    def _as_writer(self) -> Iterator[None]:
-        with self._writing:
-            before, self._writing_thread = self._writing_thread, threading.get_ident()
-            try:
-                yield
-            finally:
-                self._writing_thread = before
+    def _as_writer(self) -> Writer:
+        return Writer(self)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -279,44 +298,6 @@ class Store(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         """Fold the log into the database, so that what was freed becomes free on the disk; outside `writing`."""
         with self._as_writer():
             self._sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    # -- the order of eviction ---------------------------------------------------------------------------------------------
-
-    def _create_order(self) -> None:
-        self._sql(
-            "CREATE TABLE IF NOT EXISTS Rank (key BLOB PRIMARY KEY, priority REAL, frequency REAL, weight REAL, size INTEGER)"
-            " WITHOUT ROWID"
-        )
-        self._sql("CREATE INDEX IF NOT EXISTS Rank_priority ON Rank (priority)")
-        self._sql("CREATE TABLE IF NOT EXISTS Floor (one INTEGER PRIMARY KEY, value REAL)")
-        self._sql("INSERT OR IGNORE INTO Floor VALUES (1, 0.0)")
-        self._sql(f"PRAGMA user_version = {USER_VERSION}")
-
-    @property
-    def floor(self) -> float:
-        """The eviction rule's floor, one for all processes; inside `writing`."""
-        return float(self._sql("SELECT value FROM Floor").fetchone()[0])
-
-    @floor.setter
-    def floor(self, value: float) -> None:
-        self._sql("UPDATE Floor SET value = ?", (value,))
-
-    def rank(self, key: bytes, rank: Rank, size: int) -> None:
-        """File a row in the order; inside `writing`."""
-        self._sql("INSERT OR REPLACE INTO Rank VALUES (?, ?, ?, ?, ?)", (key, *rank, size))
-
-    def last(self) -> list[tuple[bytes, int]]:
-        """Keys and sizes of the rows that go last; inside `writing`."""
-        return list(self._sql("SELECT key, size FROM Rank WHERE priority >= ?", (GOES_LAST.priority,)))
-
-    def take_lowest(self) -> Candidate | None:
-        """Take the row with the lowest priority out of the order; inside `writing`."""
-        found = self._sql("SELECT key, priority, frequency, weight, size FROM Rank ORDER BY priority LIMIT 1").fetchone()
-        if found is None:
-            return None
-        key, priority, frequency, weight, size = found
-        self._sql("DELETE FROM Rank WHERE key = ?", (key,))
-        return Candidate(key, Rank(priority, frequency, weight), 0, size)
 
 
 def is_busy(error: BaseException) -> bool:

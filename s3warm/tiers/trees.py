@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 
 from s3warm import codec
 from s3warm.entry import FileEntry
@@ -12,7 +13,7 @@ from s3warm.origin.base import NoRoom, StartOver
 from s3warm.rules.eviction import GOES_FIRST
 from s3warm.tiers import row as rows
 from s3warm.tiers.files import no_room, pinned_entry
-from s3warm.tiers.landing import Landing
+from s3warm.tiers.landing import FULL, Landing
 from s3warm.tiers.scattered import ScatteredFile
 
 TYPE_CHECKING = False
@@ -83,9 +84,10 @@ class TreeDownload(Landing):
             row_key = self._shelf.row_key(self._key)
             row, inline = self._shelf.look_up(row_key, self._key)
             if row is not None and inline is not None:
-                folder = self._shelf.directory.body(rows.file_name(row, row_key))
-                for name, etag, *_ in json.loads(inline):
-                    self._held[name, etag] = os.path.join(folder, name)
+                tree = rows.file_name(row, row_key)
+                # One that is not in use may be evicted for the room that this one needs.
+                for name, etag, *_ in _manifest(inline) if self._shelf.pins.holds(tree) else ():
+                    self._held[name, etag] = os.path.join(self._shelf.directory.body(tree), name)
         return self.start(info)
 
     def _go_on(self, info: Metadata, before: Sequence[tuple[str, str, int]]) -> frozenset[int]:
@@ -131,12 +133,13 @@ class TreeDownload(Landing):
         try:
             return Member(self, self._place(self._members[number][0]))
         except OSError as error:
-            raise self.fail(error) from error
+            raise self.fail(error, again=True) from error
 
-    def fail(self, error: OSError) -> Exception:
-        """What an error of a member's file comes to. The first time that the disk is full, room is made, and the member begins anew."""
+    def fail(self, error: OSError, *, again: bool) -> Exception:
+        """What an error of a member's file comes to. When the disk is full room is made, once, and each member may begin anew, once."""
         with self._lock:
-            if self.is_first_time_full(error):
+            if error.errno in FULL and not again:
+                self.is_first_time_full(error)
                 assert self._row is not None
                 with self._guarded("download"):
                     self._make_space(self._row.info.size)
@@ -148,8 +151,10 @@ class TreeDownload(Landing):
         path = self._shelf.directory.partial(self._name)
         for part in name.split("/")[:-1]:
             path = os.path.join(path, part)
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.mkdir(path, 0o700)
+            except FileExistsError:
+                _check_folder(path)
         return os.path.join(path, name.rpartition("/")[2])
 
     def _to_write(self, size: int) -> int:
@@ -159,15 +164,30 @@ class TreeDownload(Landing):
         os.mkdir(self._shelf.directory.partial(self._name), 0o700)
 
     def _reopen(self, size: int) -> None:
-        os.listdir(self._shelf.directory.partial(self._name))
+        _check_folder(self._shelf.directory.partial(self._name))
 
     def _let_go(self) -> None:
         """Nothing is open."""
 
     def _sealed(self, row: Row) -> tuple[Row, bytes | None]:
         folder = self._shelf.directory.body(rows.file_name(row))
-        found = [[name, etag, *_seal(os.path.join(folder, name))] for name, etag, _ in self._members]
+        try:
+            found = [[name, etag, *_seal(os.path.join(folder, name))] for name, etag, _ in self._members]
+        except OSError:
+            self._finished = 0  # a member is gone: the next try must not go on with what is left
+            raise
         return row, json.dumps(found).encode()
+
+    def _parts(self, size: int) -> int:
+        return len(self._members)
+
+    def _still_good(self, finished: int) -> int:
+        """The members are looked at again, and those summed whose ETag may be an MD5: they have lain about since they were written."""
+        folder = self._shelf.directory.partial(self._name)
+        for number, (name, etag, size) in enumerate(self._members):
+            if finished >> number & 1 and not _is_whole(os.path.join(folder, name), etag, size):
+                finished &= ~(1 << number)
+        return finished
 
 
 class Member:
@@ -179,6 +199,7 @@ class Member:
         self._tree = tree
         self._path = path
         self._file: ScatteredFile | None = None
+        self._begun = 0
 
     def __enter__(self) -> Self:
         return self
@@ -189,13 +210,14 @@ class Member:
     def begin(self, info: Metadata) -> frozenset[int]:
         """See `Sink.begin`."""
         self.reset()
+        self._begun += 1
         try:
             # What is there may be a link to the file of a tree that is in use.
             _unlink(self._path)
             self._file = ScatteredFile(self._path, os.O_CREAT | os.O_EXCL)
             self._file.allocate(info.size)
         except OSError as error:
-            raise self._tree.fail(error) from error
+            raise self._tree.fail(error, again=self._begun > 1) from error
         return frozenset()
 
     def buffer(self, offset: int, length: int) -> memoryview:
@@ -207,14 +229,14 @@ class Member:
         try:
             self._opened.write(piece, offset)
         except OSError as error:
-            raise self._tree.fail(error) from error
+            raise self._tree.fail(error, again=self._begun > 1) from error
 
     def read(self, offset: int, length: int) -> memoryview:
         """See `Sink.read`."""
         try:
             return self._opened.read(offset, length)
         except OSError as error:
-            raise self._tree.fail(error) from error
+            raise self._tree.fail(error, again=self._begun > 1) from error
 
     def finished(self, part: int) -> None:
         """See `Sink.finished`: a member that was cut off is brought anew."""
@@ -249,9 +271,45 @@ def _seal(path: str) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def _manifest(text: bytes) -> list[list[Any]]:
+    """What lies in a tree's row: name, ETag and seal of each file; ValueError or TypeError if it is anything else."""
+    try:
+        members: list[list[Any]] = json.loads(text)
+        for name, etag, *_ in members:
+            if any(type(word) is not str for word in (name, etag)) or os.path.isabs(name) or ".." in name.split("/"):
+                raise ValueError(f"{name!r} is no file of a tree")
+    except RecursionError as error:
+        raise ValueError("the manifest is nested") from error
+    return members
+
+
+def _check_folder(path: str) -> None:
+    """Raises OSError if something else than a directory lies there: nothing is written through a link."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise NotADirectoryError(f"{path} is no directory")
+
+
+def _is_whole(path: str, etag: str, size: int) -> bool:
+    """Whether a member that was finished by an earlier download is what it was, as far as its ETag can tell."""
+    from hashlib import md5
+
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode) or os.lstat(path).st_size != size:
+            return False
+        word = etag.strip('"')
+        if len(word) != 32:
+            return True
+        with open(path, "rb") as file:
+            whole = md5(usedforsecurity=False)
+            while piece := file.read(2**20):
+                whole.update(piece)
+        return whole.hexdigest() == word
+    except OSError:
+        return False
+
+
 def _check(folder: str, manifest: bytes | None) -> None:
     """Compare each file with what it was when it was written; ValueError or OSError if one differs."""
-    members: list[list[Any]] = json.loads(manifest or b"[]")
-    for name, _, *seal in members:
+    for name, _, *seal in _manifest(manifest or b"[]"):
         if list(_seal(os.path.join(folder, name))) != seal:
             raise ValueError(f"{name} has changed")

@@ -75,7 +75,10 @@ class Supplied:
         """How many there are; all of them lie in the pool, as nothing is under way."""
         idle = {id(connection) for pool in self.pools() for connection in pool.pool.queue}
         kinds = urllib3.connection.HTTPConnection
-        there = [found for found in gc.get_objects() if isinstance(found, kinds) and found.sock is not None]
+        ports = {pool.port for pool in self.pools()}  # other tests have connections of their own
+        there = [
+            found for found in gc.get_objects() if isinstance(found, kinds) and found.sock is not None and found.port in ports
+        ]
         assert {id(connection) for connection in there} <= idle
         return len(there)
 

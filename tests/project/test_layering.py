@@ -35,6 +35,7 @@ LAYERS: list[list[str]] = [
         "tiers.scattered",
         "tiers.slot",
     ],  # parts
+    ["tiers.order"],
     ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
     ["origin.fetch", "tiers.opening", "tiers.room"],
@@ -42,6 +43,7 @@ LAYERS: list[list[str]] = [
     ["tiers.files"],
     ["tiers.landing"],
     ["tiers.download", "tiers.trees"],
+    ["tiers.handing"],
     ["tiers.disk"],
     ["front", "watch"],  # orchestration
     ["revalidation"],
@@ -67,7 +69,7 @@ DOORS = {
     "botocore": {"origin.boto"},
     "urllib3": {"origin.boto"},
     "diskcache": {"tiers.store"},
-    "sqlite3": {"tiers.database", "tiers.store"},
+    "sqlite3": {"tiers.database", "tiers.order", "tiers.store"},
     "zstandard": {"codec"},
     "pytest": {"pytest_plugin"},
 }

@@ -532,7 +532,7 @@ def test_one_who_looks_whether_a_file_is_in_use_is_in_nobodys_way(make: MakeTier
     tier, other = make(), make()
     with contextlib.closing(tier.download(KEY, at_any_cost=True)) as sink:
         fill(sink)
-        first = sink.publish(info_of(), *TIMES, current=False)
+        first = sink.publish(info_of(), *TIMES, current=True)
     first.pin.release()
     assert other.usage().entries == 1
     hold, looks, tried = Pins.hold, threading.Event(), threading.Event()

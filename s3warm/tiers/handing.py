@@ -1,0 +1,69 @@
+"""The part of the disk tier that hands out files, and takes what is downloaded."""
+
+from __future__ import annotations
+
+import time
+
+from s3warm.origin.base import NoRoom
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from s3warm.entry import FileEntry
+    from s3warm.keys import ObjectKey
+    from s3warm.tiers.download import Download
+    from s3warm.tiers.shelf import Shelf
+    from s3warm.tiers.trees import TreeDownload
+
+__all__ = ["HandsOutFiles"]
+
+
+class HandsOutFiles:
+    """See `FileTier`; mixed into the tier, whose guard everything passes."""
+
+    path: str
+    _shelf: Shelf | None
+    _read_only_until: float
+    _why: str
+    _in_doubt: Any
+    _opened: Any
+    _over: Any
+    _trouble: Any
+    _use: Any
+
+    def file(self, key: ObjectKey) -> FileEntry | None:
+        """See `FileTier.file`."""
+        if self._in_doubt(key):
+            return None
+        if key.tree:
+            from s3warm.tiers.trees import open_tree
+
+            tree: FileEntry | None = self._use("file", None, lambda shelf: open_tree(shelf, key))
+            return tree
+        from s3warm.tiers.files import open_file
+
+        file: FileEntry | None = self._use("file", None, lambda shelf: open_file(shelf, key))
+        return file
+
+    def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
+        """See `FileTier.download`."""
+        from s3warm.tiers.download import Download
+
+        shelf = self._writable(key)
+        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble, over=self._over)
+
+    def download_tree(self, key: ObjectKey) -> TreeDownload:
+        """See `FileTier.download_tree`."""
+        from s3warm.tiers.trees import TreeDownload
+
+        return TreeDownload(self._writable(key), key, at_any_cost=True, trouble=self._trouble, over=self._over)
+
+    def _writable(self, key: ObjectKey) -> Shelf:
+        if not self._in_doubt(key) and time.monotonic() >= self._read_only_until:
+            # A directory that was removed under us is made anew before anything is downloaded.
+            self._use("check", None, lambda shelf: shelf.store.check())
+            shelf = self._shelf or self._opened()
+            if shelf is not None:
+                return shelf
+        raise NoRoom(f"the cache directory {self.path} cannot be used now{self._why}")

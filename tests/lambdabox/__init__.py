@@ -1,0 +1,1 @@
+"""Handlers inside what comes close to a Lambda execution environment: `box.LambdaBox`."""
