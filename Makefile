@@ -10,18 +10,18 @@ BIN := $(VENV)/bin
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.test  ## the main job, in ten seconds, against an S3 server on this machine
+demo: $(VENV)/.test  ## the main job, in half a minute, against an S3 server on this machine
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/.test  ## all tests that need no root and no other machine
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.check  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 format: $(VENV)/.check  ## format the code
 	$(BIN)/ruff format .

@@ -26,6 +26,7 @@ ROWS = [
 TIME = re.compile(r"\d+(\.\d)? (ns|µs|ms)")
 
 
+@pytest.mark.e2e
 @pytest.mark.timeout(120)
 def test_the_demo_prints_what_it_promises() -> None:
     done = subprocess.run(

@@ -54,7 +54,7 @@ def opened(world: World, request: Request = WHOLE) -> Answer:
         (SPAN, part(b"dy", etag=None)),
         (Request(KEY, span=(0, 1)), part(b"bo")),
     ],
-    ids=str,
+    ids=lambda value: str(getattr(value, "status", value)),
 )
 def test_what_was_asked_for_is_handed_out_open_and_unread(request_: Request, answer: Answer) -> None:
     world = World([answer])
