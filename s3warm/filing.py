@@ -115,11 +115,6 @@ class Streaming:
             self.opened = incoming.stream()
         return FileEntry(arrival.where, incoming.info, times.validated_at, times.expires_at, "", _NoPin())
 
-    def release(self) -> None:
-        """Drop the stream again."""
-        if self.opened is not None:
-            self.opened.close()
-
 
 class _NoPin:
     """Of nothing."""

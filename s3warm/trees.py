@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import blake2b
 
 from s3warm.entry import Metadata
@@ -111,7 +110,7 @@ class Planting:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="s3warm") as pool:
             try:
                 # Without threads (RuntimeError) they are brought below, one after the other.
-                with contextlib.suppress(RuntimeError):
+                with suppress(RuntimeError):
                     bringing = {number: pool.submit(self._bring, download, listing, number, arrival) for number in small}
                     for number, done in bringing.items():
                         done.result()

@@ -112,11 +112,10 @@ class Arriving:
 
     def _adopt(self, response: Response) -> None:
         self._response = response
-        self._headers = response.headers
         self.size = _declared(response.headers)
-        by = integrity.what_for(self._key, self._headers)
-        self.info = _metadata(response.headers, self.size or 0)._replace(verified_by=by)
-        if self._must_verify and by == "length":
+        self._digest = integrity.Digest(self._key, response.headers)
+        self.info = _metadata(response.headers, self.size or 0)._replace(verified_by=self._digest.name)
+        if self._must_verify and not self._digest.wanted:
             self.close()
             raise unverifiable(self._key)
 
@@ -133,7 +132,7 @@ class Arriving:
             if self._response is None:
                 self._adopt(self._exchange.open(Request(self._key)))
             try:
-                return bring(integrity.Digest(self._key, self._headers))
+                return bring(self._digest)
             except (Again, StartOver) as again:
                 self.close()
                 tries[type(again)] = count = tries.get(type(again), 0) + 1

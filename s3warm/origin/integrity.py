@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from s3warm.keys import ObjectKey
 
-__all__ = ["Digest", "Mismatch", "md5_of_etag", "what_for"]
+__all__ = ["Digest", "Mismatch", "md5_of_etag"]
 
 
 class Mismatch(ValueError):
@@ -19,21 +19,21 @@ class Mismatch(ValueError):
 class Digest:
     """What a body is to be checked against, and the sum of what has arrived of it so far.
 
-    `wanted` is False where S3 gave nothing to check against.
+    `name` is what it is checked against; `wanted` is False where S3 gave nothing for that.
     """
 
     def __init__(self, key: ObjectKey, headers: Mapping[str, str]) -> None:
-        self._name, self._expected = _expected(key, headers)
-        self.wanted = self._name != "length"
+        self.name, self._expected = _expected(key, headers)
+        self.wanted = self.name != "length"
         self._crc = 0
         self._hash: Any = None
         self._update_crc: Callable[[Any, int], int] | None = None
-        if self._name in ("md5", "sha1", "sha256"):
+        if self.name in ("md5", "sha1", "sha256"):
             import hashlib
 
-            self._hash = hashlib.new(self._name, usedforsecurity=False)
+            self._hash = hashlib.new(self.name, usedforsecurity=False)
         else:
-            self._update_crc = _crc(self._name)
+            self._update_crc = _crc(self.name)
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes into the sum."""
@@ -51,13 +51,8 @@ class Digest:
         if self.wanted:
             digest = self._hash.digest() if self._hash is not None else self._crc.to_bytes(len(self._expected), "big")
             if digest != self._expected:
-                raise Mismatch(f"its {self._name} is {digest.hex()}, S3 said {self._expected.hex()}")
-        return self._name
-
-
-def what_for(key: ObjectKey, headers: Mapping[str, str]) -> str:
-    """What a body with these headers will be verified by."""
-    return _expected(key, headers)[0]
+                raise Mismatch(f"its {self.name} is {digest.hex()}, S3 said {self._expected.hex()}")
+        return self.name
 
 
 def _expected(key: ObjectKey, headers: Mapping[str, str]) -> tuple[str, bytes]:

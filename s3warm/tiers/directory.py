@@ -116,19 +116,6 @@ class Directory:
         """Begin to write the file that will be published as `name`."""
         return Staged(self, name)
 
-    def read(self, name: str, size: int) -> tuple[bytes, Seal]:
-        """A published file of exactly `size` bytes, in one allocation, and its seal.
-
-        Raises:
-            FileNotFoundError: there is none.
-            OSError: it cannot be read, or is a link.
-        """
-        descriptor, seal = self.open(name)
-        try:
-            return (read_all(descriptor, size) if seal.size == size else b""), seal
-        finally:
-            os.close(descriptor)
-
     def remove(self, name: str) -> None:
         """Remove a published file; whoever has it open keeps it."""
         _remove(self.body(name))

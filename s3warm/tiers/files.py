@@ -11,7 +11,7 @@ from s3warm import codec
 from s3warm.entry import FileEntry
 from s3warm.origin.base import NoRoom
 from s3warm.tiers import row as rows
-from s3warm.tiers.shelf import check_raw_file, whole_inline
+from s3warm.tiers.shelf import check_raw_file, check_size, whole_inline
 from s3warm.tiers.store import StoreError
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def open_file(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
                 unless_sound.callback(shelf.pins.drop, name)
                 if _is_sound(shelf, row_key, row, name):
                     unless_sound.pop_all()
-                    shelf.room.hits[row_key] = shelf.room.hits.get(row_key, 0) + 1
+                    shelf.room.hit(row_key)
                     return pinned_entry(shelf, row, name)
         except FileNotFoundError:
             shelf.drop_if_still(row_key, rows.pack(row))
@@ -108,8 +108,7 @@ def _is_sound(shelf: Shelf, row_key: bytes, row: Row, name: str) -> bool:
     try:
         if seal == row.seal:
             return shelf.store.text(row_key) == text
-        if seal.size != row.stored_size:
-            raise codec.CorruptFrame(f"{seal.size} bytes are stored instead of {row.stored_size}")
+        check_size(row, seal.size)
         check_raw_file(row, descriptor)
         sealed = row._replace(seal=shelf.directory.seal(descriptor))
         shelf.store.replace_text(row_key, text, rows.pack(sealed))
@@ -155,8 +154,7 @@ def _pieces(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Gen
         return
     descriptor, seal = shelf.directory.open(rows.file_name(row, row_key))
     try:
-        if seal.size != row.stored_size:
-            raise codec.CorruptFrame(f"{seal.size} bytes are stored instead of {row.stored_size}")
+        check_size(row, seal.size)
         yield from codec.decompressed_chunks(descriptor, row.info.size)
     finally:
         os.close(descriptor)

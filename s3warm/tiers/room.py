@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
+_HITS_KEPT = 4_000
 
 
 class Room:
@@ -66,6 +67,11 @@ class Room:
         self._counters.evictions += len(victims)
         for key, size in victims:
             self._evicted(key, size)
+
+    def hit(self, row_key: bytes) -> None:
+        """Count a hit, of so many rows as there is memory for."""
+        if row_key in self.hits or len(self.hits) < _HITS_KEPT:
+            self.hits[row_key] = self.hits.get(row_key, 0) + 1
 
     def needed(self, size: int) -> int:
         """Bytes to be freed before `size` more may be held; 0 or less if there is room."""

@@ -37,10 +37,8 @@ class ScatteredFile:
             try:
                 os.posix_fallocate(self.descriptor, 0, size)
             except OSError as error:
-                if error.errno not in (
-                    errno.EOPNOTSUPP,
-                    errno.EINVAL,
-                ):  # the file system has no such thing (glibc helps itself then)
+                # The file system has no such thing; glibc helps itself then, others do not.
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                     raise
             else:
                 return

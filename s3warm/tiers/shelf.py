@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
     Corrupted = Callable[[ObjectKey, Exception], None]
 
-__all__ = ["Shelf", "check_raw_file", "whole_inline"]
+__all__ = ["Shelf", "check_raw_file", "check_size", "whole_inline"]
 
 LOOK_FIRST = 2**20  # bytes; before a larger body is read it is asked whether there is memory for it
 WHOLE_FRAME = 8 * 2**20  # stored bytes; a larger frame is decompressed from its file piece by piece
 _TRIES = 16  # to change a row that other processes change as well
-_HITS_KEPT = 4_000
 
 
 class Shelf:
@@ -79,9 +78,7 @@ class Shelf:
         body = self._verified(row_key, row, inline)
         if body is None:
             return None
-        hits = self.room.hits
-        if row_key in hits or len(hits) < _HITS_KEPT:
-            hits[row_key] = hits.get(row_key, 0) + 1
+        self.room.hit(row_key)
         return row.entry(body)
 
     def describe(self, key: ObjectKey) -> Held | None:
@@ -270,8 +267,7 @@ class Shelf:
 
 def whole_inline(row: Row, stored: bytes) -> bytes:
     """The body that an inline body stands for, verified."""
-    if len(stored) != row.stored_size:
-        raise codec.CorruptFrame(f"{len(stored)} bytes are stored instead of {row.stored_size}")
+    check_size(row, len(stored))
     if row.codec == codec.ZSTD:
         return codec.decompress(stored, row.info.size)
     if len(stored) != row.info.size or crc32(stored) != row.checksum:
@@ -281,14 +277,19 @@ def whole_inline(row: Row, stored: bytes) -> bytes:
 
 def _whole_file(row: Row, descriptor: int, seal: Seal) -> bytes:
     """The body that a file stands for, verified. The kernel's ctime shows that a sealed file was not touched since it was."""
-    if seal.size != row.stored_size:
-        raise codec.CorruptFrame(f"{seal.size} bytes are stored instead of {row.stored_size}")
+    check_size(row, seal.size)
     if row.codec == codec.ZSTD and row.stored_size > WHOLE_FRAME:
         return codec.decompressed_file(descriptor, row.info.size)
     if row.codec == codec.RAW and seal != row.seal:
         check_raw_file(row, descriptor)
     stored = read_all(descriptor, row.stored_size)
     return codec.decompress(stored, row.info.size) if row.codec == codec.ZSTD else stored
+
+
+def check_size(row: Row, size: int) -> None:
+    """Raises CorruptFrame if not as many bytes are stored as were written."""
+    if size != row.stored_size:
+        raise codec.CorruptFrame(f"{size} bytes are stored instead of {row.stored_size}")
 
 
 def check_raw_file(row: Row, descriptor: int) -> None:

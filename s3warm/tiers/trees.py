@@ -54,7 +54,7 @@ def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
             shelf.drop_corrupt(row_key, key, codec.CorruptFrame(f"a file of it is not as it was: {error}"), rows.pack(row))
             continue
         if shelf.store.text(row_key) == rows.pack(row):
-            shelf.room.hits[row_key] = shelf.room.hits.get(row_key, 0) + 1
+            shelf.room.hit(row_key)
             return pinned_entry(shelf, row, name)
         shelf.pins.drop(name)
     return None
