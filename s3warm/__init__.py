@@ -11,6 +11,7 @@ runtime. When the TTL is over one conditional GET asks S3 whether the object has
 
 from __future__ import annotations
 
+from s3warm.deadlines import deadline
 from s3warm.default import configure, default_cache, front
 from s3warm.entry import Entry
 from s3warm.errors import (
@@ -58,6 +59,7 @@ __all__ = [
     "budgets",
     "clear",
     "configure",
+    "deadline",
     "default_cache",
     "entry",
     "explain",

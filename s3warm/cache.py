@@ -157,12 +157,15 @@ class ReadThrough(Front, Paths):
             led = True
             return self._load(flight, where, bound)
 
+        def late() -> Entry:
+            return self._revalidation.too_late(where, self._memory.get(where) or self._newer_on_disk(where, None), bound)
+
         try:
             # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already, and must not be
             # kept in place of this one's answer.
             if bound == 0:
                 self._flights.forget(where)
-            entry: Entry = self._flights.run(where, load, terms=bound, join=bound != 0)
+            entry: Entry = self._flights.run(where, load, terms=bound, join=bound != 0, late=late)
             if not led and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
                 entry = self._flights.run(where, load, terms=bound, join=False)
         except S3WarmError:

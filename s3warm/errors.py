@@ -76,6 +76,7 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
 
     Attributes:
         outage: False where the trouble is this object's own (it is archived, say) and the endpoint is well.
+        late: True where the caller's own `deadline` ended it.
 
     Example:
         >>> issubclass(OriginUnavailableError, ConnectionError)
@@ -83,6 +84,7 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
     """
 
     outage = True
+    late = False
 
 
 class ObjectTooLargeError(S3WarmError):

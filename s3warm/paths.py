@@ -257,12 +257,24 @@ class Paths:
             mine = self._load_file(flight, where, bound)
             return mine
 
+        def late() -> FileEntry:
+            nonlocal mine
+            assert self._files is not None
+            held = self._files.file(where)
+            try:
+                mine = self._revalidation.too_late(where, held, bound)
+            except BaseException:
+                if held is not None:
+                    held.pin.release()
+                raise
+            return mine
+
         try:
             if bound == 0:
                 self._flights.forget(where)
             join = bound != 0
             while True:
-                entry: FileEntry = self._flights.run(where, load, terms=("file", bound), join=join)
+                entry: FileEntry = self._flights.run(where, load, terms=("file", bound), join=join, late=late)
                 found = mine or self._found(where, entry, bound)
                 if found is not None:
                     return found

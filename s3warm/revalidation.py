@@ -165,6 +165,19 @@ class Revalidation:
         self._watch.fetched(where)
         return entry
 
+    def too_late(self, where: ObjectKey, held: H | None, bound: float | None) -> H:
+        """What the caller gets whose deadline has come while another was asking for it.
+
+        Raises:
+            OriginUnavailableError: nothing may stand in.
+        """
+        if held is not None and bound != 0 and self._may_stand_in(held, float(self._clock())):
+            return self._serve_stale(held, "the deadline came before S3's answer")
+        message = f"{where} could not be fetched: another thread or process was at it until the deadline"
+        late = OriginUnavailableError(message, bucket=where.bucket, key=where.key)
+        late.outage, late.late = False, True
+        raise late
+
     def evict(self, where: ObjectKey, why: Exception | None) -> None:
         """S3 says that there is no such object, or that it is not for us."""
         # Flights that began earlier may still bring what is gone: they store nothing any more.

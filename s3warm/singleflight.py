@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 
+from s3warm import deadlines
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -68,7 +70,15 @@ class SingleFlight(Generic[T]):
         # All that are under way, the one to join last. Guarded by _lock.
         self._flights: dict[Hashable, list[Flight[T]]] = {}
 
-    def run(self, key: Hashable, work: Callable[[Flight[T]], T], *, terms: object = None, join: bool = True) -> T:
+    def run(
+        self,
+        key: Hashable,
+        work: Callable[[Flight[T]], T],
+        *,
+        terms: object = None,
+        join: bool = True,
+        late: Callable[[], T] | None = None,
+    ) -> T:
         """The result of `work`, done here or by the flight that is under way for `key`.
 
         Args:
@@ -76,6 +86,7 @@ class SingleFlight(Generic[T]):
             work: called with its flight, in this thread, if nobody else is at it.
             terms: on which it is wanted; only a flight on the same terms is joined, as another's result may not do.
             join: False begins a flight of one's own, which those that come later join.
+            late: what to do when the deadline of this thread comes before the end of another's flight.
         """
         while True:
             with self._lock:
@@ -89,12 +100,14 @@ class SingleFlight(Generic[T]):
             assert flight is not None
             if leads:
                 return self._lead(key, flight, work)
-            flight.done.wait()
+            if not flight.done.wait(deadlines.left() if late is not None else None):
+                assert late is not None
+                return late()
             if flight.error is None:
                 return flight.result
-            if isinstance(flight.error, Exception):
+            if isinstance(flight.error, Exception) and not getattr(flight.error, "late", False):
                 raise _copy(flight.error)
-            # The leader was interrupted, which says nothing about the object: one of its followers goes on.
+            # The leader was interrupted, or its own deadline passed, which says nothing about the object: one of its followers goes on.
 
     def forget(self, key: Hashable) -> None:
         """Nobody joins the flights that are under way for `key` any more, and they store nothing from now on."""

@@ -129,7 +129,7 @@ class FakeS3:
         self.requests.append(noted)
         return answer
 
-    def list(self, bucket: str, prefix: str, token: str) -> _Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> _Page:
         """See `Requests.list`."""
         if self.down:
             raise TransportError("the fake S3 is down")

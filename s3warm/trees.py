@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from hashlib import blake2b
 
+from s3warm import deadlines
 from s3warm.entry import Metadata
 from s3warm.errors import ObjectNotFoundError, OriginUnavailableError, S3WarmError
 from s3warm.keys import ObjectKey
@@ -111,7 +112,10 @@ class Planting:
             try:
                 # Without threads (RuntimeError) they are brought below, one after the other.
                 with suppress(RuntimeError):
-                    bringing = {number: pool.submit(self._bring, download, listing, number, arrival) for number in small}
+                    bringing = {
+                        number: pool.submit(deadlines.carried(self._bring), download, listing, number, arrival)
+                        for number in small
+                    }
                     for number, done in bringing.items():
                         done.result()
                         brought.add(number)

@@ -26,7 +26,9 @@ class OriginWatch:
         return self._outages.may_ask(where.bucket, now)
 
     def failed(self, where: ObjectKey, error: S3WarmError, now: float) -> None:
-        """S3 is out of reach, or it is well and this one object is not."""
+        """S3 is out of reach, or it is well and this one object is not, or there was no time to find out."""
+        if isinstance(error, OriginUnavailableError) and error.late and not error.outage:
+            return
         if isinstance(error, OriginUnavailableError) and error.outage:
             self._outages.failed(where.bucket, now)
             message = f"S3 cannot be reached for bucket {where.bucket}; copies stand in where they may ({error})"

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
             """Read some of the body into the buffer; 0 at its end.
 
             Raises:
-                TransportError: the body broke off, or the request's deadline has passed.
+                TransportError: the body broke off.
+                Late: the request's deadline has passed.
                 Damaged: the supplier has found that it is not the body that was described.
             """
             ...
@@ -53,15 +54,17 @@ if TYPE_CHECKING:
 
             Raises:
                 TransportError: there was no answer.
+                Late: there was none in time.
                 ValueError: the request cannot be sent as it is.
             """
             ...
 
-        def list(self, bucket: str, prefix: str, token: str) -> Page:
-            """Ask for one page of a listing (ListObjectsV2), from the continuation token on.
+        def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Page:
+            """Ask for one page of a listing (ListObjectsV2), from the continuation token on; for the deadline see `Request`.
 
             Raises:
                 TransportError: there was no answer.
+                Late: there was none in time.
             """
             ...
 
@@ -199,12 +202,25 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
 
-__all__ = ["CHUNK", "PART", "Damaged", "Fetched", "Listed", "NoRoom", "NotModified", "Request", "StartOver", "TransportError"]
+__all__ = [
+    "CHUNK",
+    "PART",
+    "Damaged",
+    "Fetched",
+    "Late",
+    "Listed",
+    "NoRoom",
+    "NotModified",
+    "Request",
+    "StartOver",
+    "TransportError",
+]
 
 PART = 8 * 1024 * 1024  # bytes of one ranged request; AWS recommends 8 to 16 MiB
 # Bytes that are received at once: urllib3's readinto reads into a buffer of its own first, as large as ours, and both have to stay in
 # the processor's cache (with 1 MiB the system time of a transfer was three times as long).
 CHUNK = 256 * 1024
+LONG = 1.0  # seconds: who has not answered until then is out of reach (S3 takes 20 to 200 ms)
 
 
 class Request(NamedTuple):
@@ -286,3 +302,10 @@ class TransportError(Exception):
 
 class Damaged(TransportError):
     """The supplier has summed the body itself, and found another one than was described."""
+
+
+class Late(TransportError):
+    """The deadline of the request has passed, which says little of S3, unless it had had `allowed` seconds to answer."""
+
+    def __init__(self, message: str = "there was no time left to ask S3", *, allowed: float = 0.0) -> None:
+        super().__init__(message, transient=False, outage=allowed >= LONG)

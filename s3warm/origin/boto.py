@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 
-from s3warm.origin.base import Damaged, Listed, TransportError
+from s3warm.origin.base import Damaged, Late, Listed, TransportError
 from s3warm.rules.freshness import MOCKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from threading import Timer
     from typing import Any
 
     from s3warm.origin.base import Request
@@ -42,26 +43,29 @@ class BotoRequests:
         import botocore.exceptions as failed
         from urllib3.exceptions import HTTPError
 
-        if request.deadline is not None and time.monotonic() >= request.deadline:
-            raise TransportError("there was no time left to ask S3", transient=False)
+        # A range has no checksum.
+        mode = {"ChecksumMode": "ENABLED"} if self._checksums and request.span is None else {}
         try:
-            # A range has no checksum.
-            mode = {"ChecksumMode": "ENABLED"} if self._checksums and request.span is None else {}
-            answer = self._client().get_object(**_parameters(request), **mode)
+            answer = _sent(
+                lambda: self._client().get_object(**_parameters(request), **mode),
+                request.deadline,
+                drop=lambda answer: answer["Body"].close(),
+            )
         except failed.ClientError as error:
             return BotoResponse(error.response, None, error)
         except (failed.BotoCoreError, HTTPError, ValueError) as error:  # urllib3's: while the body of an error is read
             raise _no_answer(error) from error
         return BotoResponse(answer, answer["Body"], None, request.deadline)
 
-    def list(self, bucket: str, prefix: str, token: str) -> BotoPage:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> BotoPage:
         """See `Requests.list`."""
         import botocore.exceptions as failed
         from urllib3.exceptions import HTTPError
 
         begin = {"ContinuationToken": token} if token else {}
         try:
-            return BotoPage(self._client().list_objects_v2(Bucket=bucket, Prefix=prefix, **begin), None)
+            listed = _sent(lambda: self._client().list_objects_v2(Bucket=bucket, Prefix=prefix, **begin), deadline)
+            return BotoPage(listed, None)
         except failed.ClientError as error:
             return BotoPage(error.response, error)
         except (failed.BotoCoreError, HTTPError, ValueError) as error:
@@ -95,6 +99,15 @@ class BotoRequests:
                 self._left_to_parent = self._made  # never closed here: the sockets are the parent's
                 self._made, self._made_for = _new_client(), identity
             return self._made
+
+
+def _sent(send: Callable[[], Any], deadline: float | None, drop: Callable[[Any], object] = lambda _: None) -> Any:
+    """What a call of the client brings, before the deadline."""
+    if deadline is None:
+        return send()
+    from s3warm.origin.intime import in_time
+
+    return in_time(send, deadline, drop)
 
 
 def _no_answer(error: Exception) -> TransportError:
@@ -167,6 +180,7 @@ class BotoResponse:
 
     def __init__(self, answer: Any, body: Any, cause: BaseException | None, deadline: float | None = None) -> None:
         self._deadline = deadline
+        self._timer: Timer | None = None
         described = answer.get("ResponseMetadata", {})
         self.status: int = described.get("HTTPStatusCode", 0)
         self.headers: Mapping[str, str] = described.get("HTTPHeaders", {})
@@ -182,12 +196,7 @@ class BotoResponse:
         from urllib3.exceptions import HTTPError
 
         if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TransportError("there was no time left for the rest of the body", transient=False)
-            if self._body is not None and left < READ_TIMEOUT:
-                with contextlib.suppress(AttributeError):  # a stub's body has no socket
-                    self._body.set_socket_timeout(left)
+            self._mind(self._deadline)
         try:
             return 0 if self._body is None else int(self._body.readinto(buffer))
         except failed.FlexibleChecksumError as error:
@@ -197,8 +206,20 @@ class BotoResponse:
 
     def close(self) -> None:
         """See `Response.close`."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._body is not None:
             self._body.close()
+
+    def _mind(self, deadline: float) -> None:
+        """Let no read last longer than to the deadline."""
+        if time.monotonic() >= deadline:
+            raise Late("there was no time left for the rest of the body")
+        if self._timer is None and self._body is not None:
+            from s3warm.origin.intime import shut_at
+
+            with contextlib.suppress(AttributeError):  # a stub's body has no socket
+                self._timer = shut_at(deadline, self._body._raw_stream._fp.fp.raw._sock)  # noqa: SLF001  # as botocore has it
 
 
 def _code(answer: Any) -> str:

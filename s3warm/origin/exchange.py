@@ -11,9 +11,10 @@ import contextlib
 import time
 from random import random
 
+from s3warm import deadlines
 from s3warm.errors import IntegrityError
 from s3warm.origin import failures
-from s3warm.origin.base import Damaged, Request, TransportError
+from s3warm.origin.base import Damaged, Late, Request, TransportError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,13 +70,15 @@ class Exchange:
         self._sleep = sleep
 
     def open(self, request: Request) -> Response:
-        """The answer to a request: 200, 206 to a span, or 304 to a condition.
+        """The answer to a request: 200, 206 to a span, or 304 to a condition; no later than the deadline of the call.
 
         Raises:
             Changed: the object has another ETag, or too few bytes for the span.
             S3WarmError: S3 refuses, or cannot be reached.
         """
         key = request.object
+        if request.deadline is None:
+            request = request._replace(deadline=deadlines.until())
 
         def refused(response: Response) -> Failure | None:
             wanted = 200 if request.span is None else 206
@@ -100,6 +103,8 @@ class Exchange:
         refreshed = False
         attempt = 1
         while True:
+            if (left := deadlines.left()) is not None and left <= 0:
+                raise failures.of_transport(key, Late()).error
             self.counters.origin_requests += 1
             cause: BaseException | None
             try:
@@ -121,8 +126,9 @@ class Exchange:
             attempt += 1
 
     def back_off(self, attempt: int) -> None:
-        """Wait before the next attempt, for a random time below a bound that doubles."""
-        self._sleep(random() * BACKOFF * 2 ** (attempt - 1))
+        """Wait before the next attempt, for a random time below a bound that doubles; not longer than the deadline allows."""
+        wait, left = random() * BACKOFF * 2 ** (attempt - 1), deadlines.left()
+        self._sleep(wait if left is None else max(0.0, min(wait, left)))
 
 
 def _is_asked_for(span: tuple[int, int] | None, response: Response) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s3warm.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError, OriginUnavailableError
 from s3warm.keys import ObjectKey
+from s3warm.origin.base import Late
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -102,8 +103,10 @@ def unpinned(key: ObjectKey) -> OriginUnavailableError:
 def of_transport(key: ObjectKey, error: TransportError) -> Failure:
     """The failure that no answer, or half of one, stands for."""
     advice = f"; {error.advice}" if error.advice else ""
+    unavailable = _unavailable(key, f"{error}{advice}", outage=error.outage)
+    unavailable.late = isinstance(error, Late)
     return Failure(
-        _unavailable(key, f"{error}{advice}", outage=error.outage),
+        unavailable,
         transient=error.transient,
         credentials=error.credentials,
     )

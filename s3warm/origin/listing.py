@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from s3warm import deadlines
 from s3warm.errors import ObjectTooLargeError
 from s3warm.keys import ObjectKey
 from s3warm.origin import failures
@@ -22,10 +23,13 @@ def list_prefix(exchange: Exchange, bucket: str, prefix: str, limit: int) -> lis
     def refused(page: Page) -> Failure | None:
         return None if page.status == 200 else failures.of_page(bucket, prefix, page)
 
+    def send() -> Page:
+        return exchange.requests.list(bucket, prefix, token, deadlines.until())
+
     found: list[Listed] = []
     token = ""
     while True:
-        page = exchange.ask(place, lambda token=token: exchange.requests.list(bucket, prefix, token), refused)  # type: ignore[misc]
+        page = exchange.ask(place, send, refused)
         found += page.objects
         if len(found) > limit:
             message = f"{place} holds more than {limit:,} objects; name a longer prefix"

@@ -20,7 +20,7 @@ class OfflineRequests:
         """See `Requests.get`."""
         raise _offline()
 
-    def list(self, bucket: str, prefix: str, token: str) -> Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Page:
         """See `Requests.list`."""
         raise _offline()
 

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 
+from s3warm import deadlines
 from s3warm.origin.base import CHUNK, PART
 from s3warm.origin.exchange import Stream
 
@@ -63,7 +64,9 @@ class Transfer:
         try:
             for number in range(min(connections, len(self._to_do))):
                 part = self._claim()
-                thread = threading.Thread(target=self._run, args=(first, part), name=f"s3warm-{number}", daemon=True)
+                thread = threading.Thread(
+                    target=deadlines.carried(self._run), args=(first, part), name=f"s3warm-{number}", daemon=True
+                )
                 try:
                     thread.start()
                 except RuntimeError:

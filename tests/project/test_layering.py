@@ -15,18 +15,19 @@ PACKAGE = ROOT / "s3warm"
 LAYERS: list[list[str]] = [
     ["record"],  # ground
     ["keys"],
-    ["errors", "metrics", "singleflight"],
+    ["errors", "metrics"],
     ["notices"],
     ["machine", "rules.budget", "rules.eviction", "rules.freshness", "rules.outage", "rules.placement"],  # pure rules
     ["codec", "entry", "options", "values"],  # values
-    ["settings"],
+    ["deadlines", "settings"],
+    ["singleflight"],
     ["tiers.base", "origin.base"],  # contracts
     [
         "explain",
-        "origin.boto",
         "origin.buffer",
         "origin.failures",
         "origin.integrity",
+        "origin.intime",
         "origin.offline",
         "tiers.database",
         "tiers.doubts",
@@ -35,7 +36,7 @@ LAYERS: list[list[str]] = [
         "tiers.scattered",
         "tiers.slot",
     ],  # parts
-    ["tiers.order"],
+    ["origin.boto", "tiers.order"],
     ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
     ["origin.fetch", "tiers.opening", "tiers.room"],

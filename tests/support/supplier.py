@@ -188,7 +188,9 @@ class World:
             raise step
         return step
 
-    def list(self, bucket: str, prefix: str, token: str) -> Listing:  # the last one: it hides the type of its name
+    def list(
+        self, bucket: str, prefix: str, token: str, deadline: float | None = None
+    ) -> Listing:  # the last one: it hides the type of its name
         self.listed.append((bucket, prefix, token))
         step = self._step()
         assert isinstance(step, Listing)
@@ -303,7 +305,7 @@ class Shop:
         piece = body[first : last + 1]
         return Answer(206, *self.cut(request, piece), headers={**headers, "content-length": str(len(piece))})
 
-    def list(self, bucket: str, prefix: str, token: str) -> Listing:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Listing:
         raise AssertionError
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError
 
 from s3warm.keys import ObjectKey
 from s3warm.origin import boto
-from s3warm.origin.base import Damaged, Listed, Request, TransportError
+from s3warm.origin.base import Damaged, Late, Listed, Request, TransportError
 from s3warm.origin.boto import BotoRequests, BotoResponse
 from tests.support.supplier import KEY, filled
 
@@ -239,7 +242,7 @@ def test_nothing_is_sent_when_the_time_is_over(clock: Clock, late: float) -> Non
 
 def test_nothing_is_read_when_the_time_is_over(clock: Clock) -> None:
     body = Body(b"bo", b"dy")
-    response = BotoRequests(Client(answer(body))).get(Request(KEY, deadline=110.0))
+    response = BotoResponse(answer(body), body, None, 110.0)
     assert filled(response, 9) == b"bo"
     clock.now = 110.0
     with pytest.raises(TransportError, match="no time left for the rest of the body") as caught:
@@ -248,13 +251,34 @@ def test_nothing_is_read_when_the_time_is_over(clock: Clock) -> None:
     assert body.chunks == [b"dy"]
 
 
-def test_a_read_waits_no_longer_than_there_is_time(clock: Clock) -> None:
-    body = Body(b"b", b"o", b"d", b"y")
-    response = BotoRequests(Client(answer(body))).get(Request(KEY, deadline=110.0))
-    for now in (100.0, 110.0 - boto.READ_TIMEOUT, 106.0, 109.5):
-        clock.now = now
-        filled(response, 9)
-    assert body.timeouts == [4.0, 0.5]
+def test_a_read_that_would_last_longer_than_there_is_time_is_cut() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as stream:
+        body = Body()
+        body.readinto = stream.readinto  # type: ignore[assignment,method-assign]
+        body._raw_stream = SimpleNamespace(_fp=SimpleNamespace(fp=stream))  # type: ignore[attr-defined]
+        response = BotoRequests(Client(answer(body))).get(Request(KEY, deadline=time.monotonic() + 0.05))
+        theirs.sendall(b"bo")
+        assert filled(response, 9) == b"bo"  # it would wait for the other seven for good
+        with pytest.raises(Late, match="no time left for the rest of the body"):
+            filled(response, 9)
+        response.close()
+
+
+def test_a_body_that_is_closed_in_time_leaves_its_connection_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as stream:
+        body = Body(b"body")
+        body._raw_stream = SimpleNamespace(_fp=SimpleNamespace(fp=stream))  # type: ignore[attr-defined]
+        response = BotoRequests(Client(answer(body))).get(Request(KEY, deadline=time.monotonic() + 60))
+        before = threading.active_count()
+        assert filled(response, 9) == b"body"
+        (timer,) = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+        response.close()
+        timer.join()
+        assert threading.active_count() == before
+        theirs.sendall(b"next")
+        assert ours.recv(9) == b"next"
 
 
 def test_without_a_deadline_time_is_nothing(clock: Clock) -> None:
@@ -272,7 +296,7 @@ def test_the_deadline_of_an_error_is_of_no_use(clock: Clock) -> None:
 
 def test_a_body_without_a_socket_is_read_for_all_its_deadline(clock: Clock) -> None:
     body = StreamingBody(io.BytesIO(b"body"), 4)
-    response = BotoRequests(Client(answer(body))).get(Request(KEY, deadline=101.0))
+    response = BotoResponse(answer(body), body, None, clock.now + 1)
     assert filled(response, 9) == b"body"
 
 

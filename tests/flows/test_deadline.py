@@ -1,0 +1,162 @@
+"""Within a deadline: what is stale is served, what is missing raises in time, whatever S3 does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+
+import s3warm
+from s3warm import Cache, OriginUnavailableError
+from s3warm.testing import fake_s3
+
+URI = "s3://cfg/flags.json"
+
+
+class SilentServer:
+    """Accepts every connection and sends what it is told to, and then nothing."""
+
+    def __init__(self, said: bytes = b"") -> None:
+        self._said = said
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._connections: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            if self._said:
+                connection.sendall(self._said)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for connection in self._connections:
+            connection.close()
+
+
+@pytest.fixture(
+    params=[b"", b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 9\r\n\r\nhalf'], ids=["no answer", "half a body"]
+)
+def silent(request: pytest.FixtureRequest) -> Iterator[Cache]:
+    server = SilentServer(request.param)
+    # Time-outs that no test waits for.
+    config = Config(signature_version=UNSIGNED, connect_timeout=600, read_timeout=600, retries={"total_max_attempts": 9})
+    client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
+    with Cache(client=client) as cache:
+        yield cache
+    server.close()
+
+
+@pytest.mark.parametrize("ask", ["get", "path", "open"])
+def test_a_miss_raises_in_time(silent: Cache, ask: str) -> None:
+    with s3warm.deadline(0.2, 0), pytest.raises(OriginUnavailableError, match=r"left|in time") as caught:
+        getattr(silent, ask)(URI).read()
+    assert caught.value.late
+    assert not caught.value.outage
+    assert silent.stats().origin_requests <= 2
+
+
+def test_a_tree_raises_in_time() -> None:
+    server = SilentServer()
+    client = boto3.client(
+        "s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version=UNSIGNED, read_timeout=600)
+    )
+    with Cache(client=client) as cache, s3warm.deadline(0.2, 0), pytest.raises(OriginUnavailableError):
+        cache.tree("s3://models/bert/")
+    server.close()
+
+
+def test_nothing_is_asked_when_the_time_is_over() -> None:
+    with fake_s3({URI: b"{}"}) as s3:
+        with s3warm.deadline(0.1, 0.2), pytest.raises(OriginUnavailableError, match="no time left to ask S3"):
+            s3warm.get(URI)
+        assert s3.requests == []
+        assert s3warm.get(URI) == b"{}"  # it is no outage, and the object is well
+
+
+def test_what_is_stale_is_served_within_its_bounds() -> None:
+    with fake_s3({URI: b"{}"}, ttl=60, stale_if_error=100) as s3:
+        s3warm.get(URI)
+        s3.advance(90)
+        with s3warm.deadline(0, 0):
+            assert s3warm.entry(URI).stale
+            assert s3warm.as_file(URI).__enter__().read_bytes() == b"{}"
+            with pytest.raises(OriginUnavailableError):
+                s3warm.get(URI, ttl=0)
+        assert len(s3.requests) == 1
+        s3.advance(100)
+        with s3warm.deadline(0, 0), pytest.raises(OriginUnavailableError):
+            s3warm.get(URI)
+        assert not s3warm.entry(URI).stale
+
+
+def test_what_is_fresh_is_served_whatever_the_time() -> None:
+    with fake_s3({URI: b"{}"}):
+        s3warm.get(URI)
+        with s3warm.deadline(0, 0):
+            assert s3warm.get(URI) == b"{}"
+            assert s3warm.path(URI).read_bytes() == b"{}"
+
+
+def test_a_late_leader_takes_nobody_along() -> None:
+    """Those who wait for it have time: one of them asks anew."""
+    entered, gate = threading.Event(), threading.Event()
+    with fake_s3({URI: b"{}"}) as s3, ThreadPoolExecutor(2) as pool:
+
+        def hold(_: object) -> None:
+            entered.set()
+            assert gate.wait(30)
+            s3.before_answer = None
+
+        s3.before_answer = hold
+
+        def hurried() -> bytes:
+            with s3warm.deadline(60, 0):
+                return s3warm.get(URI)
+
+        patient = pool.submit(s3warm.get, URI)
+        assert entered.wait(30)
+        # A follower whose own time is over before the leader's answer does not wait for it.
+        with s3warm.deadline(0.02, 0), pytest.raises(OriginUnavailableError, match="was at it until the deadline") as caught:
+            s3warm.get(URI)
+        assert caught.value.late
+        follower = pool.submit(hurried)
+        gate.set()
+        assert patient.result(30) == follower.result(30) == b"{}"
+
+
+def test_followers_of_a_late_leader_ask_for_themselves() -> None:
+    from s3warm.singleflight import Flight, SingleFlight
+
+    entered, waiting = threading.Event(), threading.Event()
+    flights: SingleFlight[str] = SingleFlight()
+    late = OriginUnavailableError("late")
+    late.late = True
+
+    def lead(_: Flight[str]) -> str:
+        entered.set()
+        assert waiting.wait(30)
+        raise late
+
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(flights.run, "key", lead)
+        assert entered.wait(30)
+        follower = pool.submit(flights.run, "key", lambda _: "asked anew")
+        waiting.set()
+        assert follower.result(30) == "asked anew"
+        with pytest.raises(OriginUnavailableError):
+            leader.result(30)
