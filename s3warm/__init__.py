@@ -22,22 +22,27 @@ from s3warm.errors import (
     ObjectNotFoundError,
     ObjectTooLargeError,
     OriginUnavailableError,
+    PreloadError,
     S3WarmError,
 )
 from s3warm.explain import Budgets, Explanation
 from s3warm.factory import Cache
 from s3warm.keys import MISSING
 from s3warm.metrics import Event, Stats
+from s3warm.report import PreloadReport
 from s3warm.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import BinaryIO, TypeVar
 
     from s3warm.keys import Missing
+
+    S = TypeVar("S", bound=str | tuple[str, str])
 
 __all__ = [
     "AccessDeniedError",
@@ -52,6 +57,8 @@ __all__ = [
     "ObjectNotFoundError",
     "ObjectTooLargeError",
     "OriginUnavailableError",
+    "PreloadError",
+    "PreloadReport",
     "S3WarmError",
     "Settings",
     "Stats",
@@ -64,9 +71,12 @@ __all__ = [
     "entry",
     "explain",
     "get",
+    "get_many",
+    "glob",
     "invalidate",
     "open",
     "path",
+    "preload",
     "release",
     "stats",
     "tree",
@@ -109,6 +119,26 @@ def path(
 def tree(bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
     """See `Cache.tree`."""
     return default_cache().tree(bucket, prefix, ttl=ttl)
+
+
+def preload(
+    *sources: str | tuple[str, str] | Callable[[], object],
+    timeout: float | timedelta | None = None,
+    concurrency: int | None = None,
+    strict: bool = False,
+) -> PreloadReport:
+    """See `Cache.preload`."""
+    return default_cache().preload(*sources, timeout=timeout, concurrency=concurrency, strict=strict)
+
+
+def get_many(sources: Iterable[S], concurrency: int | None = None) -> dict[S, bytes]:
+    """See `Cache.get_many`."""
+    return default_cache().get_many(sources, concurrency)
+
+
+def glob(pattern: str, limit: int = 1000) -> list[str]:
+    """See `Cache.glob`."""
+    return default_cache().glob(pattern, limit)
 
 
 def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
@@ -164,5 +194,20 @@ def budgets() -> Budgets:
 
 
 # What `help` shows.
-for _name in ("entry", "path", "tree", "release", "as_file", "open", "invalidate", "clear", "stats", "explain", "budgets"):
+for _name in (
+    "entry",
+    "path",
+    "tree",
+    "release",
+    "as_file",
+    "open",
+    "invalidate",
+    "clear",
+    "stats",
+    "explain",
+    "budgets",
+    "preload",
+    "get_many",
+    "glob",
+):
     globals()[_name].__doc__ = getattr(Cache, _name).__doc__

@@ -10,12 +10,10 @@ from s3warm.origin.base import PART, Fetched, NoRoom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Incoming, NotModified, Origin
     from s3warm.revalidation import Arrival
-    from s3warm.tiers.base import Download, FileTier, HotTier
+    from s3warm.tiers.base import Account, Download, FileTier, HotTier
 
 __all__ = ["Bodies"]
 
@@ -23,11 +21,11 @@ __all__ = ["Bodies"]
 class Bodies:
     """See `Want`: on disk and in memory before the flight ends."""
 
-    def __init__(self, origin: Origin, memory: HotTier, disk: FileTier | None, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, memory: HotTier, disk: FileTier | None, account: Account) -> None:
         self._origin = origin
         self._memory = memory
         self._disk = disk
-        self._largest = largest
+        self._account = account
 
     def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
         """See `Want.fetch`."""
@@ -40,32 +38,28 @@ class Bodies:
 
     def receive(self, incoming: Incoming, arrival: Arrival) -> Entry:
         """See `Want.receive`. A body that would not fit into memory is refused before anything of it is downloaded."""
-        largest = self._largest()
-        if incoming.size is not None and incoming.size > largest:
-            raise self._too_large(arrival.where, incoming.size, largest)
-        if incoming.size is not None and incoming.size > PART and arrival.times(incoming.info).keep:
-            by_disk = self._by_way_of_disk(incoming, arrival, largest)
-            if by_disk is not None:
-                return by_disk
-        return self._kept(incoming.read(largest, arrival.progress), arrival, None)
+        size = incoming.size
+        if size is None:
+            return self._kept(incoming.read(self._account.largest(), arrival.progress), arrival, None)
+        with self._account.hold(arrival.where, size) as spare:
+            if size > PART and self._disk is not None and arrival.times(incoming.info).keep:
+                by_disk = self._by_way_of_disk(self._disk, incoming, arrival, size + spare)
+                if by_disk is not None:
+                    return by_disk
+            return self._kept(incoming.read(size + spare, arrival.progress), arrival, None)
 
-    def _by_way_of_disk(self, incoming: Incoming, arrival: Arrival, largest: int) -> Entry | None:
+    def _by_way_of_disk(self, disk: FileTier, incoming: Incoming, arrival: Arrival, largest: int) -> Entry | None:
         """A large body is written while it arrives, so that it is not lost if the transfer is cut off; None if the disk has no room."""
         assert incoming.size is not None
-        if self._disk is None:
-            return None
         try:
-            with closing(self._disk.download(arrival.where, at_any_cost=False)) as download:
+            with closing(disk.download(arrival.where, at_any_cost=False)) as download:
                 info = incoming.save(download, largest - incoming.size, arrival.progress)
                 if info.size > largest:  # it has been replaced by a larger one on the way
-                    raise self._too_large(arrival.where, info.size, largest)
+                    where = arrival.where
+                    raise ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=info.size, largest=largest)
                 return self._kept(Fetched(info, download.body()), arrival, download)
         except NoRoom:
             return None
-
-    @staticmethod
-    def _too_large(where: ObjectKey, size: int, largest: int) -> ObjectTooLargeError:
-        return ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=size, largest=largest)
 
     def _kept(self, fetched: Fetched, arrival: Arrival, download: Download | None) -> Entry:
         """The entry, in every tier that takes it. What has been downloaded to the disk already need not be written once more."""

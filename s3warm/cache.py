@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from s3warm.entry import Entry
     from s3warm.keys import Missing, ObjectKey
+    from s3warm.ledger import Ledger
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.origin.base import Origin
     from s3warm.settings import Settings
@@ -47,7 +48,7 @@ class ReadThrough(Front, Paths):
         disk: FileTier | None,
         files: FileTier | None,
         origin: Origin,
-        largest: Callable[[], int],
+        ledger: Ledger,
         clock: Callable[[], float],
         counters: Counters,
         troubles: Troubles,
@@ -63,7 +64,9 @@ class ReadThrough(Front, Paths):
         self._announcer = announcer
         self._slots = memory.slots
         self._flights: SingleFlight[Any] = SingleFlight()
-        self._bodies = Bodies(origin, memory, disk, largest)
+        self._ledger = ledger
+        self._look = ledger.look
+        self._bodies = Bodies(origin, memory, disk, ledger)
         self._revalidation = Revalidation(
             settings,
             tiers=self._tiers,
@@ -73,7 +76,7 @@ class ReadThrough(Front, Paths):
             announcer=announcer,
             forget=self._flights.forget,
         )
-        Paths.__init__(self, origin, files, largest)
+        Paths.__init__(self, origin, files, ledger)
 
     # -- what users call ---------------------------------------------------------------------------------------------------
 
@@ -128,6 +131,7 @@ class ReadThrough(Front, Paths):
     def renew(self) -> None:
         """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
         self._flights.renew()
+        self._ledger.renew()
         self.renew_pins()
         for tier in self._tiers:
             tier.renew()
@@ -146,6 +150,7 @@ class ReadThrough(Front, Paths):
     def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
         where = locate(bucket, key, version_id)
         bound = None if ttl is None else seconds(ttl, f"ttl of {where}")
+        self._look(float(self._clock()))
         held = self._memory.get(where)
         if held is not None and self._revalidation.is_fresh(held, bound):
             self._memory.hit(where)
@@ -183,14 +188,21 @@ class ReadThrough(Front, Paths):
         if held is not None and self._revalidation.is_fresh(held, bound):
             self._memory.hit(where)
             return held
-        stored = self._newer_on_disk(where, held)
-        if stored is not None:
-            held = stored
-            if self._revalidation.is_fresh(held, bound):
-                self._counters.disk_hits += 1
-                flight.store(lambda: self._memory.put(stored))
-                return held
-        return self._revalidation.ask(flight, where, held, bound, self._bodies)
+        held = self._newer_on_disk(where, held) or held
+        if held is not None and self._revalidation.is_fresh(held, bound):
+            return self._promoted(flight, held)
+        with self._revalidation.turn(self._disk, where, held, bound) as there:
+            if there:  # another process has brought it
+                held = self._newer_on_disk(where, held) or held
+                if held is not None and self._revalidation.is_fresh(held, bound):
+                    return self._promoted(flight, held)
+            return self._revalidation.ask(flight, where, held, bound, self._bodies)
+
+    def _promoted(self, flight: Flight[Entry], stored: Entry) -> Entry:
+        """A body from the disk, in memory from now on."""
+        self._counters.disk_hits += 1
+        flight.store(lambda: self._memory.put(stored))
+        return stored
 
     def _newer_on_disk(self, where: ObjectKey, held: Entry | None) -> Entry | None:
         """What the disk holds, if it was validated later than what memory holds: by another process, or before a crash."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["carried", "deadline", "left", "until"]
 
+_FOREVER = 1e9  # seconds; locks of Python cannot wait for more than some centuries
+
 _until: ContextVar[float | None] = ContextVar("s3warm_deadline", default=None)
 
 
@@ -64,7 +66,7 @@ def deadline(context: Any, reserve: float | timedelta = 0.2) -> Iterator[None]:
         raise TypeError(
             f"context must be what Lambda passes to the handler, or seconds, not {type(context).__name__}: {context!r}"
         )
-    end = time.monotonic() + allowed - kept
+    end = time.monotonic() + min(allowed, _FOREVER) - min(kept, _FOREVER)
     before = _until.get()
     token = _until.set(end if before is None else min(before, end))
     try:

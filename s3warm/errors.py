@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s3warm.keys import ObjectKey
+    from s3warm.report import PreloadReport
 
 __all__ = [
     "AccessDeniedError",
@@ -19,6 +20,7 @@ __all__ = [
     "ObjectNotFoundError",
     "ObjectTooLargeError",
     "OriginUnavailableError",
+    "PreloadError",
     "S3WarmError",
 ]
 
@@ -132,6 +134,26 @@ class DiskUnavailableError(S3WarmError, OSError):
 
 class IntegrityError(S3WarmError):
     """The bytes that arrived are not those that S3 described (length or checksum), also when asked for again."""
+
+
+class PreloadError(S3WarmError):
+    """`preload(..., strict=True)` has not brought everything. The message names each source that failed or is unfinished, and why.
+
+    Attributes:
+        report: what became of all sources, as `preload` returns it otherwise. The first error in it is the `__cause__`.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+        ...     try:
+        ...         s3warm.preload("s3://cfg/flags.json", "s3://cfg/flag.json", strict=True)
+        ...     except s3warm.PreloadError as error:
+        ...         [each.source for each in error.report.failed]
+        ['s3://cfg/flag.json']
+    """
+
+    report: PreloadReport
 
 
 class ConfigurationError(S3WarmError, ValueError):

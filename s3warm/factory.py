@@ -9,12 +9,13 @@ import time
 from weakref import WeakSet
 
 from s3warm import machine
-from s3warm.cache import ReadThrough
+from s3warm.bulk import Bulk
 from s3warm.explain import Budgets, explain
 from s3warm.keys import MISSING, locate, locate_tree
+from s3warm.ledger import Ledger
 from s3warm.metrics import Announcer, Counters, Stats, Troubles
 from s3warm.notices import Notices
-from s3warm.origin.boto import BotoRequests, client_namespace
+from s3warm.origin.boto import BotoRequests, client_namespace, memory_to_come
 from s3warm.origin.fetch import ConditionalFetch
 from s3warm.origin.offline import OfflineRequests
 from s3warm.rules import budget
@@ -91,7 +92,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_renew_all)
 
 
-class Cache(ReadThrough):
+class Cache(Bulk):
     """A read-through cache for S3 objects: hot ones in memory, the rest compressed in a directory.
 
     Args:
@@ -139,21 +140,27 @@ class Cache(ReadThrough):
         limit = machine.memory_limit(environ)
         processes = machine.concurrency(environ)
 
-        def largest() -> int:
-            return budget.memory_left(limit=limit.bytes, anonymous=machine.anonymous_memory(), concurrency=processes)
-
         self._memory_budget = budget.memory_budget(
             settings.memory_budget,
             limit=limit.bytes,
             source=limit.source,
-            rss=machine.resident_memory(),
+            rss=machine.resident_memory() + memory_to_come(),
             concurrency=processes,
         )
         if disabled:
             self._memory_budget = budget.Budget(0, "S3WARM_DISABLED=1")
         self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
+        has_disk = settings.disk_budget != 0 and sys.platform != "win32"
+        memory = MemoryTier(
+            self._memory_budget.bytes,
+            self._largest_in_memory,
+            FROM_DISK if has_disk and not disabled else FROM_ORIGIN,
+            counters,
+            notices.evicted,
+        )
+        ledger = Ledger(limit.bytes // processes, memory, anonymous=machine.anonymous_memory, give_back=machine.give_back)
         self._disk_tier = files = None
-        if settings.disk_budget != 0 and sys.platform != "win32":
+        if has_disk:
             # Disabled, nothing is kept; but who wants a file gets one, in a directory of this process alone, after asking S3 each time.
             directory, temporary = (temporary_directory(), True) if disabled else self._place(settings)
             # What was kept by a cache that did not ask for verification is none of this one's.
@@ -165,7 +172,7 @@ class Cache(ReadThrough):
                 level=settings.compression_level,
                 cost=FROM_ORIGIN,
                 free=machine.free_disk,
-                largest=largest,
+                account=ledger,
                 counters=counters,
                 troubles=troubles,
                 evicted=notices.evicted,
@@ -176,17 +183,11 @@ class Cache(ReadThrough):
             self._disk_tier = None if disabled else files
         super().__init__(
             settings,
-            memory=MemoryTier(
-                self._memory_budget.bytes,
-                self._largest_in_memory,
-                FROM_ORIGIN if self._disk_tier is None else FROM_DISK,
-                counters,
-                notices.evicted,
-            ),
+            memory=memory,
             disk=self._disk_tier,
             files=files,
             origin=ConditionalFetch(self._supplier(client, settings), counters, must_verify=settings.verify == "require"),
-            largest=largest,
+            ledger=ledger,
             clock=clock,
             counters=counters,
             troubles=troubles,

@@ -7,18 +7,17 @@ from contextlib import closing
 from io import BytesIO, FileIO
 
 from s3warm.entry import FileEntry
-from s3warm.origin.base import NoRoom, StartOver
+from s3warm.origin.base import BUFFERS, NoRoom, StartOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from io import RawIOBase
 
     from s3warm.entry import Metadata, Pin
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Fetched, Incoming, NotModified, Origin
     from s3warm.revalidation import Arrival
-    from s3warm.tiers.base import Download, FileTier, HotTier
+    from s3warm.tiers.base import Account, Download, FileTier, HotTier
 
 __all__ = ["Filing", "PinnedFile", "Streaming"]
 
@@ -26,11 +25,11 @@ __all__ = ["Filing", "PinnedFile", "Streaming"]
 class Filing:
     """See `Want`: a file, pinned."""
 
-    def __init__(self, origin: Origin, memory: HotTier, files: FileTier, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, memory: HotTier, files: FileTier, account: Account) -> None:
         self._origin = origin
         self._memory = memory
         self._files = files
-        self._largest = largest
+        self._account = account
 
     def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
         """See `Want.fetch`."""
@@ -73,9 +72,10 @@ class Filing:
 
     def _fill(self, download: Download, incoming: Incoming, arrival: Arrival) -> Metadata:
         if incoming.size is not None:
-            return incoming.save(download, self._largest(), arrival.progress)
+            with self._account.buffers(BUFFERS) as memory:
+                return incoming.save(download, memory, arrival.progress)
         # Of unknown length: no S3 does that, some gateways do.
-        fetched = incoming.read(self._largest(), arrival.progress)
+        fetched = incoming.read(self._account.largest(), arrival.progress)
         try:
             _pour(fetched, download)
         except StartOver:
@@ -94,9 +94,9 @@ def _pour(fetched: Fetched, download: Download) -> None:
 class Streaming:
     """See `Want`: the body past the cache. `opened` is the stream; its entry is only what the flight needs to know."""
 
-    def __init__(self, origin: Origin, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, account: Account) -> None:
         self._origin = origin
-        self._largest = largest
+        self._account = account
         self.opened: RawIOBase | BytesIO | None = None
 
     def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
@@ -110,7 +110,7 @@ class Streaming:
         """See `Want.receive`."""
         times = arrival.times(incoming.info)
         if incoming.size is None:  # it cannot be read in ranges
-            self.opened = BytesIO(incoming.read(self._largest(), arrival.progress).body)
+            self.opened = BytesIO(incoming.read(self._account.largest(), arrival.progress).body)
         else:
             self.opened = incoming.stream()
         return FileEntry(arrival.where, incoming.info, times.validated_at, times.expires_at, "", _NoPin())

@@ -22,6 +22,7 @@ class Front:
 
     _slots: Mapping[str, Mapping[Any, Slot]]
     _clock: Callable[[], float]
+    _look: Callable[[float], float]  # see `Ledger.look`
 
     def get(
         self,
@@ -68,6 +69,12 @@ class Front:
                 pass
             else:
                 if slot.validated_at <= self._clock() < slot.deadline:
+                    slot.hits += 1
+                    return slot.body
+                if slot.validated_at <= (now := self._clock()) < slot.expires_at:
+                    # The first hit of a second: the memory is looked at, which may evict this very slot, and the way is free again.
+                    due = self._look(now)
+                    slot.deadline = min(slot.expires_at, due)
                     slot.hits += 1
                     return slot.body
         return self._read(bucket, key, version_id, ttl).body

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["MemoryLimit", "anonymous_memory", "concurrency", "free_disk", "in_lambda", "memory_limit", "resident_memory"]
+__all__ = [
+    "MemoryLimit",
+    "anonymous_memory",
+    "concurrency",
+    "free_disk",
+    "give_back",
+    "in_lambda",
+    "initialization_type",
+    "memory_limit",
+    "process_age",
+    "resident_memory",
+]
 
 MIB = 2**20
+
+_IMPORTED_AT = time.monotonic()
+
+_opened: tuple[int, int] | None = None  # process and descriptor
+_trim: Callable[[int], int] | None = None
 
 if sys.platform == "win32":
     _PAGE = 4096
@@ -33,9 +50,34 @@ def in_lambda(environ: Mapping[str, str]) -> bool:
     return "AWS_LAMBDA_RUNTIME_API" in environ or "AWS_LAMBDA_FUNCTION_NAME" in environ
 
 
+def initialization_type(environ: Mapping[str, str]) -> str:
+    """Which kind of init phase Lambda has begun this process with: `"on-demand"`, which has 10 s, or another, which has more; "" elsewhere.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html; what does not say is held for on-demand.
+    """
+    return (environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") or "on-demand") if in_lambda(environ) else ""
+
+
+def process_age(root: str = "/") -> float:
+    """Seconds since this process was started, frozen ones included; where /proc does not say, since this module was imported.
+
+    Field 22 of /proc/self/stat is the start in clock ticks since the boot (proc_pid_stat(5)), the first of /proc/uptime now in seconds.
+    """
+    imported = time.monotonic() - _IMPORTED_AT
+    # The name of the program, in brackets, may hold anything.
+    fields = (_read(os.path.join(root, "proc/self/stat")) or "").rpartition(")")[2].split()
+    uptime = (_read(os.path.join(root, "proc/uptime")) or "").split()
+    try:
+        up, started = float(uptime[0]), int(fields[19])
+        ticks: int = os.sysconf("SC_CLK_TCK")  # a second
+        return max(imported, up - started / ticks)
+    except (IndexError, ValueError):
+        return imported
+
+
 def concurrency(environ: Mapping[str, str]) -> int:
-    """Processes that share the environment: `AWS_LAMBDA_MAX_CONCURRENCY` on Lambda Managed Instances, else 1."""
-    return max(1, _number(environ.get("AWS_LAMBDA_MAX_CONCURRENCY")) or 1)
+    """Processes that share the memory: `AWS_LAMBDA_MAX_CONCURRENCY` on Lambda Managed Instances, gunicorn's `WEB_CONCURRENCY`, else 1."""
+    return max(1, _number(environ.get("AWS_LAMBDA_MAX_CONCURRENCY")) or _number(environ.get("WEB_CONCURRENCY")) or 1)
 
 
 def memory_limit(environ: Mapping[str, str], root: str = "/") -> MemoryLimit:
@@ -51,6 +93,18 @@ def memory_limit(environ: Mapping[str, str], root: str = "/") -> MemoryLimit:
         if limit and limit < found.bytes:
             found = MemoryLimit(limit, f"the cgroup {version} limit of {limit // MIB} MiB")
     return found
+
+
+def give_back() -> None:
+    """Let the C library return to the system what is free in its heaps, whole pages in their middle too (malloc_trim(3), of glibc alone).
+
+    Measured: of 87 MB freed between bodies of 1 to 60 kB of which each 50th stayed, free() gave back none and malloc_trim 87, in 10 ms.
+    Rejected: a fixed M_MMAP_THRESHOLD and fewer arenas, which would slow down the handler's own allocations all the time.
+    """
+    global _trim  # noqa: PLW0603  # ctypes costs 3 ms and a MiB: at first need
+    if _trim is None:
+        _trim = _malloc_trim()
+    _trim(0)
 
 
 def resident_memory() -> int:
@@ -73,7 +127,7 @@ def free_disk(directory: str) -> int:
 
 
 def _memory() -> tuple[int, int]:
-    fields = (_read("/proc/self/statm") or "").split()
+    fields = _statm().split()
     if len(fields) > 2:
         return int(fields[1]) * _PAGE, int(fields[2]) * _PAGE
     if sys.platform == "win32":
@@ -82,6 +136,28 @@ def _memory() -> tuple[int, int]:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (peak if sys.platform == "darwin" else peak * 1024), 0
+
+
+def _malloc_trim() -> Callable[[int], int]:
+    """That of the C library; musl and macOS have none."""
+    import ctypes
+
+    found: Callable[[int], int] = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
+    return found
+
+
+def _statm() -> bytes:
+    """The process's /proc file, kept open: 1.4 instead of 17 microseconds."""
+    global _opened  # noqa: PLW0603  # one descriptor a process
+    if sys.platform != "linux":
+        return b""
+    try:
+        if _opened is None or _opened[0] != os.getpid():  # a forked child would read its parent's
+            _opened = os.getpid(), os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(_opened[1], 200, 0)
+    except OSError:
+        _opened = None  # closed by somebody who closes all descriptors
+        return (_read("/proc/self/statm") or "").encode()
 
 
 def _machine_memory() -> int:

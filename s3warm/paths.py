@@ -8,13 +8,14 @@ import threading
 
 from s3warm.errors import DiskUnavailableError, ObjectTooLargeError, S3WarmError
 from s3warm.filing import Filing, PinnedFile, Streaming
+from s3warm.finder import Finder
 from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.origin.base import NoRoom
 from s3warm.values import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from pathlib import Path
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from s3warm.metrics import Announcer, Counters
     from s3warm.origin.base import Origin
     from s3warm.revalidation import Revalidation
-    from s3warm.singleflight import Flight, SingleFlight
-    from s3warm.tiers.base import FileTier, HotTier
+    from s3warm.singleflight import SingleFlight
+    from s3warm.tiers.base import Account, FileTier, HotTier
     from s3warm.trees import Planting
 
 __all__ = ["Paths"]
@@ -43,11 +44,11 @@ class Paths:
     _flights: SingleFlight[Any]
     _revalidation: Revalidation
 
-    def __init__(self, origin: Origin, files: FileTier | None, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, files: FileTier | None, account: Account) -> None:
         self._origin = origin
         self._files = files
-        self._filing = None if files is None else Filing(origin, self._memory, files, largest)
-        self._largest = largest
+        self._account = account
+        self._finder = None if files is None else self._finding(files)
         self._pin_lock = threading.Lock()
         self._pinned: dict[ObjectKey, FileEntry] = {}  # by `path`; guarded by _pin_lock
 
@@ -207,13 +208,29 @@ class Paths:
         if isinstance(key, str) and str(bucket).startswith("s3://") and set(key) <= set("rwaxbt+U"):
             raise TypeError(f"s3warm.open takes no mode ({key!r}): it always reads bytes; write open({bucket!r})")
         where, bound = self._asked(bucket, key, version_id, ttl)
-        if self._files is not None:
+        if self._finder is not None:
             with contextlib.suppress(NoRoom):
-                entry = self._find(where, bound)
+                entry = self._finder.find(where, bound)
                 return io.BufferedReader(PinnedFile(entry.path, entry.pin))
         return self._stream(where)
 
     # -- the ways through the house ----------------------------------------------------------------------------------------
+
+    def _finding(self, files: FileTier) -> Finder:
+        def planting() -> Planting:
+            from s3warm.trees import Planting
+
+            return Planting(self._origin, files, self._account)
+
+        return Finder(
+            files,
+            Filing(self._origin, self._memory, files, self._account),
+            planting,
+            flights=self._flights,
+            revalidation=self._revalidation,
+            counters=self._counters,
+            announcer=self._announcer,
+        )
 
     @staticmethod
     def _asked(
@@ -234,13 +251,13 @@ class Paths:
 
     def _file(self, where: ObjectKey, bound: float | None) -> FileEntry:
         """A file with a pin of its own, or an error for people."""
-        if self._files is None:
+        if self._finder is None:
             message = (
                 f"{where}: there is no disk to put a file (disk_budget is 0, or this is Windows); open() and get() need none"
             )
             raise DiskUnavailableError(message, bucket=where.bucket, key=where.key)
         try:
-            return self._find(where, bound)
+            return self._finder.find(where, bound)
         except NoRoom as error:
             self._counters.errors += 1
             if not error.budget:
@@ -248,78 +265,8 @@ class Paths:
                 raise DiskUnavailableError(message, bucket=where.bucket, key=where.key) from error
             raise ObjectTooLargeError.beside(where, error.size, error.budget, error.pinned) from error
 
-    def _find(self, where: ObjectKey, bound: float | None) -> FileEntry:
-        """A file with a pin of its own; NoRoom if there is none for it."""
-        mine: FileEntry | None = None
-
-        def load(flight: Flight[FileEntry]) -> FileEntry:
-            nonlocal mine
-            mine = self._load_file(flight, where, bound)
-            return mine
-
-        def late() -> FileEntry:
-            nonlocal mine
-            assert self._files is not None
-            held = self._files.file(where)
-            try:
-                mine = self._revalidation.too_late(where, held, bound)
-            except BaseException:
-                if held is not None:
-                    held.pin.release()
-                raise
-            return mine
-
-        try:
-            if bound == 0:
-                self._flights.forget(where)
-            join = bound != 0
-            while True:
-                entry: FileEntry = self._flights.run(where, load, terms=("file", bound), join=join, late=late)
-                found = mine or self._found(where, entry, bound)
-                if found is not None:
-                    return found
-                join = False
-        except S3WarmError:
-            self._counters.errors += 1
-            raise
-        finally:
-            self._announcer.announce()
-
-    def _load_file(self, flight: Flight[FileEntry], where: ObjectKey, bound: float | None) -> FileEntry:
-        assert self._files is not None
-        assert self._filing is not None
-        held = self._files.file(where)
-        if held is not None and self._revalidation.is_fresh(held, bound):
-            self._counters.disk_hits += 1
-            return held
-        # It is held on to while S3 is asked, so that a 304 can be answered.
-        with contextlib.ExitStack() as unless_it_stays:
-            if held is not None:
-                unless_it_stays.callback(held.pin.release)
-            want: Filing | Planting = self._filing
-            if where.tree:
-                from s3warm.trees import Planting
-
-                want = Planting(self._origin, self._files, self._largest)
-            entry = self._revalidation.ask(flight, where, held, bound, want)
-            if held is not None and entry.pin is held.pin:
-                unless_it_stays.pop_all()
-            return entry
-
-    def _found(self, where: ObjectKey, entry: FileEntry, bound: float | None) -> FileEntry | None:
-        """What another thread's flight has brought, with a pin of one's own; None if it is gone again."""
-        assert self._files is not None
-        found = self._files.file(where)
-        if found is None:
-            return None
-        if found.etag == entry.etag or self._revalidation.is_fresh(found, bound):
-            self._counters.coalesced += 1
-            return found._replace(stale=entry.stale)
-        found.pin.release()
-        return None
-
     def _stream(self, where: ObjectKey) -> BinaryIO:
-        streaming = Streaming(self._origin, self._largest)
+        streaming = Streaming(self._origin, self._account)
         try:
             self._flights.run(
                 where,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import closing
 from random import random
 
+from s3warm import deadlines
 from s3warm.errors import (
     AccessDeniedError,
     IntegrityError,
@@ -21,7 +23,7 @@ from s3warm.watch import OriginWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Protocol, TypeVar
 
     from s3warm.entry import Entry, FileEntry, Metadata
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
-    from s3warm.tiers.base import Tier
+    from s3warm.tiers.base import FileTier, Tier
 
     Held = Entry | FileEntry  # a body that may be confirmed, or stand in
     H = TypeVar("H", Entry, FileEntry)
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Arrival", "Revalidation", "Times"]
+
+PATIENCE = 30.0  # seconds to wait for another process that is bringing the object: 2.5 GB over one connection
+PATIENCE_WITH_COPY = 5.0  # seconds, where a copy could stand in
 
 
 class Times(NamedTuple):
@@ -118,6 +123,24 @@ class Revalidation:
     def is_fresh(self, held: Held, bound: float | None) -> bool:
         """Whether a body may be used without asking, by a call that accepts an age of `bound` seconds."""
         return freshness.is_fresh(held.validated_at, held.expires_at, self._clock(), bound)
+
+    def is_found(self, tier: Tier, where: ObjectKey, bound: float | None) -> bool:
+        """Whether a tier holds a body that may be used without asking."""
+        held = tier.describe(where)
+        return held is not None and freshness.is_fresh(held.validated_at, held.expires_at, self._clock(), bound)
+
+    @contextlib.contextmanager
+    def turn(self, tier: FileTier | None, where: ObjectKey, held: Held | None, bound: float | None) -> Iterator[bool]:
+        """Let other processes on the directory bring the object first, if they are at it; whether it is there now."""
+        if tier is None or bound == 0:  # it is for this call to ask
+            yield False
+            return
+        left = deadlines.left()
+        patience = PATIENCE if held is None else PATIENCE_WITH_COPY
+        with tier.turn(
+            where, lambda: self.is_found(tier, where, bound), patience if left is None else min(patience, left)
+        ) as there:
+            yield there
 
     def ask(
         self,

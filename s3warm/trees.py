@@ -9,17 +9,17 @@ from s3warm import deadlines
 from s3warm.entry import Metadata
 from s3warm.errors import ObjectNotFoundError, OriginUnavailableError, S3WarmError
 from s3warm.keys import ObjectKey
-from s3warm.origin.base import PART, NoRoom, NotModified, StartOver
+from s3warm.origin.base import BUFFERS, PART, NoRoom, NotModified, StartOver
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from s3warm.entry import FileEntry
     from s3warm.origin.base import Listed, Origin
     from s3warm.revalidation import Arrival
-    from s3warm.tiers.base import FileTier, TreeDownload
+    from s3warm.tiers.base import Account, FileTier, TreeDownload
 
 __all__ = ["Planting"]
 
@@ -41,10 +41,10 @@ class Listing(NamedTuple):
 class Planting:
     """See `Want`: a directory, pinned. One listing says whether anything has changed."""
 
-    def __init__(self, origin: Origin, files: FileTier, largest: Callable[[], int]) -> None:
+    def __init__(self, origin: Origin, files: FileTier, account: Account) -> None:
         self._origin = origin
         self._files = files
-        self._largest = largest
+        self._account = account
 
     def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Listing | NotModified:
         """The listing, unless it is the one with that ETag."""
@@ -140,7 +140,8 @@ class Planting:
         with closing(incoming), download.member(number) as member:
             if incoming.info.etag == wanted.etag:
                 # Divided among those that may be under way.
-                info = incoming.save(member, self._largest() // AT_ONCE, _untold)
+                with self._account.buffers(BUFFERS if wanted.size > PART else BUFFERS // AT_ONCE) as memory:
+                    info = incoming.save(member, memory, _untold)
                 if info.etag == wanted.etag:
                     member.complete()
                     download.finished(number)

@@ -203,8 +203,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "BUFFERS",
     "CHUNK",
     "PART",
+    "PER_CONNECTION",
     "Damaged",
     "Fetched",
     "Late",
@@ -220,6 +222,8 @@ PART = 8 * 1024 * 1024  # bytes of one ranged request; AWS recommends 8 to 16 Mi
 # Bytes that are received at once: urllib3's readinto reads into a buffer of its own first, as large as ours, and both have to stay in
 # the processor's cache (with 1 MiB the system time of a transfer was three times as long).
 CHUNK = 256 * 1024
+PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it, and what TLS takes
+BUFFERS = 8 * PER_CONNECTION  # for one object: at 85 to 90 MB/s a connection, eight fill what a function has
 LONG = 1.0  # seconds: who has not answered until then is out of reach (S3 takes 20 to 200 ms)
 
 

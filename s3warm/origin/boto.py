@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
     from s3warm.origin.base import Request
 
-__all__ = ["BotoRequests", "client_namespace"]
+__all__ = ["BotoRequests", "client_namespace", "memory_to_come"]
 
 CONNECT_TIMEOUT = 2.0  # seconds
 READ_TIMEOUT = 5.0  # seconds
-_POOL = 16  # connections kept; botocore's own default of 10 warns and drops under a preload
+BOTO3_MEMORY = 40 * 2**20  # bytes; measured: 44, with boto3 1.44 in a bare interpreter, some of which the runtime has loaded
+_POOL = 64  # connections kept at most: eight for each of eight objects; botocore's own default of 10 warns and drops
+
+
+def memory_to_come() -> int:
+    """Bytes that boto3, its service model and a client will take, if they are not in memory yet."""
+    return 0 if "boto3.session" in sys.modules else BOTO3_MEMORY
 
 
 class BotoRequests:

@@ -7,7 +7,18 @@ import time
 from s3warm.entry import Metadata
 from s3warm.errors import ObjectTooLargeError
 from s3warm.origin import integrity
-from s3warm.origin.base import CHUNK, PART, Fetched, NoRoom, NotModified, Request, StartOver, TransportError
+from s3warm.origin.base import (
+    BUFFERS,
+    CHUNK,
+    PART,
+    PER_CONNECTION,
+    Fetched,
+    NoRoom,
+    NotModified,
+    Request,
+    StartOver,
+    TransportError,
+)
 from s3warm.origin.buffer import Buffer
 from s3warm.origin.exchange import ATTEMPTS, Again, Broken, Exchange, Stream, Wrong, damaged
 from s3warm.origin.failures import of_transport, unverifiable
@@ -25,9 +36,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["ConditionalFetch"]
-
-CONNECTIONS = 8  # at most, for one object; 85 to 90 MB/s each, so that they fill what a function has
-PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it, and what TLS takes
 
 
 class ConditionalFetch:
@@ -161,7 +169,7 @@ class Arriving:
         """The body by as many connections as it is worth, and as there is memory for."""
         assert self.size is not None
         request = Request(self._key, if_match=strong(self.info.etag))
-        connections = min(memory // PER_CONNECTION, CONNECTIONS)
+        connections = min(memory, BUFFERS) // PER_CONNECTION
         if self.size > PART and request.if_match and (connections > 1 or ready):
             from s3warm.origin.transfer import Transfer
 

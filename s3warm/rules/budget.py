@@ -17,7 +17,6 @@ __all__ = [
     "disk_budget",
     "largest_memory_object",
     "memory_budget",
-    "memory_left",
 ]
 
 MIB = 2**20
@@ -48,8 +47,8 @@ def memory_budget(setting: int | Share | None, *, limit: int, source: str, rss: 
         setting: what the user asked for.
         limit: memory of the whole environment.
         source: where `limit` was read, for the explanation.
-        rss: what the process holds already.
-        concurrency: processes that share the limit (`AWS_LAMBDA_MAX_CONCURRENCY`).
+        rss: what the process holds already, and what will be imported.
+        concurrency: processes that share the limit.
 
     Example:
         >>> memory_budget(None, limit=512 * MIB, source="512 MB", rss=50 * MIB, concurrency=1).bytes // MIB
@@ -88,8 +87,3 @@ def largest_memory_object(setting: int | Share | None, budget: int) -> int:
     if isinstance(setting, int):
         return min(setting, budget)
     return int(budget * (0.5 if setting is None else setting.fraction))
-
-
-def memory_left(*, limit: int, anonymous: int, concurrency: int) -> int:
-    """Bytes that one more allocation may take. A quarter of what is free stays free, for the compression and for the handler."""
-    return max(0, limit // concurrency - anonymous) * 3 // 4

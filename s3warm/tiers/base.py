@@ -7,6 +7,7 @@ from s3warm.record import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Any, Protocol, Self
 
@@ -82,9 +83,46 @@ if TYPE_CHECKING:
         body: bytes
         validated_at: float
         deadline: float
+        expires_at: float
         hits: int
 
-    class HotTier(Tier, Protocol):
+    class Elastic(Protocol):
+        """A tier in memory that makes room for others."""
+
+        due: float  # until then the hit path answers alone; from then on somebody has to look at the process's memory first
+
+        def held(self) -> int:
+            """Bytes that the tier holds, bookkeeping included."""
+            ...
+
+        def limit(self, bound: int) -> tuple[int, int]:
+            """Hold no more than this, and never more than the budget, until another limit is set.
+
+            Returns:
+                The bytes that were freed by evictions, and how many of them in pieces too small for the allocator to return each.
+            """
+            ...
+
+    class Account(Protocol):
+        """The account of the process's memory."""
+
+        def largest(self) -> int:
+            """The largest body that may be allocated now."""
+            ...
+
+        def hold(self, where: ObjectKey, size: int) -> AbstractContextManager[int]:
+            """Make room for a body, for the length of a block; gives the bytes that buffers may take besides.
+
+            Raises:
+                ObjectTooLargeError: there is not enough memory for it.
+            """
+            ...
+
+        def buffers(self, most: int) -> AbstractContextManager[int]:
+            """Up to so many bytes for buffers, for the length of a block; gives how many."""
+            ...
+
+    class HotTier(Tier, Elastic, Protocol):
         """The tier that the hit path reads without a call: `slots[bucket][key]`."""
 
         @property
@@ -93,7 +131,7 @@ if TYPE_CHECKING:
             ...
 
         def hit(self, key: ObjectKey) -> None:
-            """Count a hit that did not come by the hit path."""
+            """Count a hit that did not come by the hit path; that may answer again from now on."""
             ...
 
         def hits(self) -> int:
@@ -135,6 +173,13 @@ if TYPE_CHECKING:
 
             Raises:
                 NoRoom: it is held in another form, and there is no room for a raw one.
+            """
+            ...
+
+        def turn(self, key: ObjectKey, found: Callable[[], bool], patience: float) -> AbstractContextManager[bool]:
+            """The right to ask S3 for the object, for the length of a block: one process at a time has it, who dies has given it up.
+
+            Others wait for at most `patience` seconds, and then enter without it. Gives whether the object was `found` after a wait.
             """
             ...
 

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from s3warm.metrics import Counters, Troubles
     from s3warm.rules.budget import Budget, Share
     from s3warm.rules.eviction import Cost
-    from s3warm.tiers.base import Evicted, Held
+    from s3warm.tiers.base import Account, Evicted, Held
     from s3warm.tiers.pins import Pins
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.store import Store
+    from s3warm.tiers.turns import Turns
 
     T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class DiskTier(HandsOutFiles):
         level: int,
         cost: Cost,
         free: Callable[[str], int],
-        largest: Callable[[], int],
+        account: Account,
         counters: Counters,
         troubles: Troubles,
         evicted: Evicted,
@@ -75,7 +76,7 @@ class DiskTier(HandsOutFiles):
         self._level = level
         self._cost = cost
         self._free = free
-        self._largest = largest
+        self._account = account
         self._counters = counters
         self._troubles = troubles
         self._evicted = evicted
@@ -86,6 +87,7 @@ class DiskTier(HandsOutFiles):
         self._shelf: Shelf | None = None
         self._store: Store | None = None
         self._pins: Pins | None = None
+        self._turns: Turns | None = None
         self._settled: Budget | None = None
         self._closed = False
         self._why = ""  # it could not be opened
@@ -279,19 +281,21 @@ class DiskTier(HandsOutFiles):
         from s3warm.tiers.pins import Pins
         from s3warm.tiers.room import Room
         from s3warm.tiers.shelf import Shelf
+        from s3warm.tiers.turns import Turns
 
         directory = Directory(self.path)
         directory.prepare()
         # They outlive a database that has to be made anew: who was given a file goes on using it.
         pins = self._pins = self._pins or Pins(directory.pins)
         pins.follow()
+        self._turns = self._turns or Turns(pins)
         store = self._store = open_store(directory, pins)
         self._settled = disk_budget(self._asked, free=self._free(self.path), held=store.held())
         budget, cost = self._settled.bytes, self._cost
         room = Room(directory, store, pins, budget=budget, cost=cost, counters=self._counters, evicted=self._evicted)
         room.settle()
-        level, largest, corrupted = self._level, self._largest, self._corrupted
-        self._shelf = Shelf(directory, store, pins, room, self.namespace, level=level, largest=largest, corrupted=corrupted)
+        level, account, corrupted = self._level, self._account, self._corrupted
+        self._shelf = Shelf(directory, store, pins, room, self.namespace, level=level, account=account, corrupted=corrupted)
 
     def _discard(self) -> None:
         """The database is malformed: the next use makes it anew. Unless somebody else has done so already."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 from s3warm.origin.base import NoRoom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from s3warm.entry import FileEntry
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from s3warm.tiers.download import Download
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.trees import TreeDownload
+    from s3warm.tiers.turns import Turns
 
 __all__ = ["HandsOutFiles"]
 
@@ -24,6 +28,7 @@ class HandsOutFiles:
 
     path: str
     _shelf: Shelf | None
+    _turns: Turns | None
     _read_only_until: float
     _why: str
     _in_doubt: Any
@@ -45,6 +50,13 @@ class HandsOutFiles:
 
         file: FileEntry | None = self._use("file", None, lambda shelf: open_file(shelf, key))
         return file
+
+    def turn(self, key: ObjectKey, found: Callable[[], bool], patience: float) -> AbstractContextManager[bool]:
+        """See `FileTier.turn`."""
+        shelf, turns = self._shelf, self._turns
+        if shelf is None or turns is None:
+            return nullcontext(enter_result=False)
+        return turns.take(shelf.row_key(key).hex(), found, patience)
 
     def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
         """See `FileTier.download`."""

@@ -29,15 +29,21 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryTier", "Slot", "slot_key"]
 
+_CRUMB = 4096  # bytes: what is smaller than a page is not given back by itself
+
 
 class MemoryTier:
-    """See the module. `budget` and sizes are bytes; `cost` is what it takes to get a body back from the next tier."""
+    """See the module. `budget` and sizes are bytes; `cost` is what it takes to get a body back from the next tier.
+
+    The budget is the most that the tier may ever hold; where memory is short its bound is lower, see `limit`.
+    """
 
     name = "memory"
 
     def __init__(self, budget: int, largest: int, cost: Cost, counters: Counters, evicted: Evicted) -> None:
         self.slots: Slots = {}
-        self._budget = budget
+        self.due = float("inf")
+        self._budget = self._bound = budget
         self._largest = largest
         self._cost = cost
         self._counters = counters
@@ -55,15 +61,16 @@ class MemoryTier:
         return None if slot is None else slot.entry()
 
     def hit(self, key: ObjectKey) -> None:
-        """Count a hit that did not come by the hit path."""
+        """See `HotTier.hit`."""
         slot = self._slot(key)
         if slot is not None:
             slot.hits += 1
+            slot.deadline = min(slot.expires_at, self.due)
 
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
         key, inner = entry.object, slot_key(entry.object)
-        slot = Slot(entry)
+        slot = Slot(entry, self.due)
         slot.cost = footprint(slot)
         victims: list[Candidate] = []
         with self._lock:
@@ -72,7 +79,7 @@ class MemoryTier:
                 return False
             if old is not None:
                 self._remove(old)
-            admitted = len(entry.body) <= self._largest and slot.cost <= self._budget and self._admit(slot, victims)
+            admitted = len(entry.body) <= self._largest and slot.cost <= self._bound and self._admit(slot, victims)
             if admitted:
                 self.slots.setdefault(key.bucket, {})[inner] = slot
                 self._held += slot.cost
@@ -91,7 +98,7 @@ class MemoryTier:
                 return False
             # This order: a reader in between sees the new beginning with the old end, and at worst asks once more.
             slot.validated_at = validated_at
-            slot.expires_at = slot.deadline = expires_at
+            slot.expires_at, slot.deadline = expires_at, min(expires_at, self.due)
             return True
 
     def expire(self, key: ObjectKey) -> None:
@@ -114,6 +121,29 @@ class MemoryTier:
             for bucket in list(self.slots.values()):
                 for slot in list(bucket.values()):
                     self._remove(slot)
+
+    def held(self) -> int:
+        """See `Elastic.held`."""
+        with self._lock:
+            return self._bytes()
+
+    def limit(self, bound: int) -> tuple[int, int]:
+        """See `Elastic.limit`."""
+        victims: list[Candidate] = []
+        with self._lock:
+            before = self._held
+            self._bound = min(bound, self._budget)
+            self._shrink(victims)
+            freed = before - self._held
+        for victim in victims:
+            self._evicted(victim.item.object, len(victim.item.body))
+        return freed, sum(min(victim.size, _CRUMB) for victim in victims)
+
+    def resize(self, budget: int, largest: int) -> None:
+        """Give the tier another budget."""
+        with self._lock:
+            self._budget, self._largest = budget, largest
+        self.limit(budget)
 
     def usage(self) -> Usage:
         """See `Tier.usage`."""
@@ -140,7 +170,7 @@ class MemoryTier:
     def close(self) -> None:
         """See `Tier.close`. Nothing is admitted from now on."""
         with self._lock:
-            self._budget = 0
+            self._budget = self._bound = 0
             self.clear()
 
     def _slot(self, key: ObjectKey) -> Slot | None:
@@ -155,7 +185,7 @@ class MemoryTier:
     def _admit(self, slot: Slot, victims: list[Candidate]) -> bool:
         """Make room for the slot and file it; False if what would have to go is worth more."""
         slot.weight = self._cost.weight(len(slot.body))
-        needed = self._bytes() + slot.cost - self._budget
+        needed = self._bytes() + slot.cost - self._bound
         verdict = eviction.make_room(self._order, needed, self._order.floor, slot.weight)
         self._drop(verdict, victims)
         if verdict.admitted:
@@ -163,8 +193,8 @@ class MemoryTier:
         return verdict.admitted
 
     def _shrink(self, victims: list[Candidate]) -> None:
-        """Evict until the tier is within its budget, whatever it costs."""
-        over = self._bytes() - self._budget
+        """Evict until the tier is within its bound, whatever it costs."""
+        over = self._bytes() - self._bound
         if over > 0:
             self._drop(eviction.make_room(self._order, over, self._order.floor, None), victims)
 

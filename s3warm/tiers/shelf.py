@@ -9,7 +9,6 @@ import os
 from zlib import crc32
 
 from s3warm import codec
-from s3warm.errors import ObjectTooLargeError
 from s3warm.rules import placement
 from s3warm.tiers import row as rows
 from s3warm.tiers.base import Held, Usage
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from s3warm.entry import Entry
     from s3warm.keys import ObjectKey
+    from s3warm.tiers.base import Account
     from s3warm.tiers.directory import Directory, Staged
     from s3warm.tiers.pins import Pins
     from s3warm.tiers.room import Room
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelf", "check_raw_file", "check_size", "whole_inline"]
 
-LOOK_FIRST = 2**20  # bytes; before a larger body is read it is asked whether there is memory for it
 WHOLE_FRAME = 8 * 2**20  # stored bytes; a larger frame is decompressed from its file piece by piece
 _TRIES = 16  # to change a row that other processes change as well
 
@@ -49,7 +48,7 @@ class Shelf:
         namespace: str,
         *,
         level: int,
-        largest: Callable[[], int],
+        account: Account,
         corrupted: Corrupted,
     ) -> None:
         self.directory = directory
@@ -58,7 +57,7 @@ class Shelf:
         self.room = room
         self.namespace = namespace
         self._level = level
-        self._largest = largest
+        self._account = account
         self._corrupted = corrupted
 
     # -- reading ----------------------------------------------------------------------------------------------------------
@@ -73,9 +72,8 @@ class Shelf:
         row, inline = self.look_up(row_key, key)
         if row is None:
             return None
-        if row.info.size > LOOK_FIRST and row.info.size > (largest := self._largest()):
-            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=row.info.size, largest=largest)
-        body = self._verified(row_key, row, inline)
+        with self._account.hold(key, row.info.size):
+            body = self._verified(row_key, row, inline)
         if body is None:
             return None
         self.room.hit(row_key)

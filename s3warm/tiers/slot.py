@@ -15,7 +15,7 @@ __all__ = ["Handle", "Slot", "footprint", "slot_key"]
 
 
 class Slot:
-    """One entry in memory. `deadline` is until when the hit path may answer from it without another look."""
+    """One entry in memory. `deadline` is until when the hit path may answer from it: to its expiry, or to the next look at the memory."""
 
     __slots__ = (
         "body",
@@ -47,9 +47,9 @@ class Slot:
     filed_hits: int
     handle: Handle
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, due: float = float("inf")) -> None:
         self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
-        self.deadline = self.expires_at
+        self.deadline = min(self.expires_at, due)
         self.hits = self.filed_hits = 0
         self.handle = Handle(self)
 

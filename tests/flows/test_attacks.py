@@ -404,7 +404,7 @@ FORK = """
 import os, sys, threading
 import s3warm
 from s3warm.testing import FakeCache, FakeS3
-s3 = FakeS3({"s3://b/k": b"body", "s3://b/other": b"other"})
+s3 = FakeS3({"s3://b/k": b"body", "s3://b/new": b"new", "s3://b/other": b"other"})
 cache = FakeCache(s3)
 cache.get("b", "other")
 asked, go_on = threading.Event(), threading.Event()
@@ -420,7 +420,7 @@ cache._disk._store._reading.acquire()
 child = os.fork()
 if child == 0:
     s3.before_answer = None
-    ok = cache.get("b", "k") == b"body" and cache.get("b", "other", ttl=0) == b"other"
+    ok = cache.get("b", "new") == b"new" and cache.get("b", "other", ttl=0) == b"other"
     os._exit(0 if ok else 1)
 cache._memory._lock.release()
 cache._disk._store._reading.release()

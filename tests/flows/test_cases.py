@@ -271,26 +271,23 @@ def test_cache_control(world: World) -> None:
 def test_too_large(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.put("large", noise(3_000_000))
     cache = world.cache()
-    monkeypatch.setattr(cache._bodies, "_largest", lambda: 2_999_999)
+    monkeypatch.setattr(cache._ledger, "_largest", lambda: 2_999_999)
     with pytest.raises(ObjectTooLargeError, match=r"3,000,000 bytes.*2,999,999"):
         cache.get(world.bucket, "large")
     assert cache.stats().origin_bytes == 0, "nothing of it was downloaded"
-    monkeypatch.setattr(cache._bodies, "_largest", lambda: 3_000_000)
+    monkeypatch.setattr(cache._ledger, "_largest", lambda: 3_000_000)
     assert cache.get(world.bucket, "large") == noise(3_000_000)
 
 
-def test_too_large_for_what_is_left_also_when_it_lies_in_tmp(world: World) -> None:
+def test_too_large_for_what_is_left_also_when_it_lies_in_tmp(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.put("large", noise(3_000_000))
     world.cache(memory_budget=0).get(world.bucket, "large")
     world.forget()
     cache = world.cache(memory_budget=0)
-    cache.stats()  # the directory is open
-    shelf = cache._disk_tier._shelf  # type: ignore[union-attr]
-    assert shelf is not None
-    shelf._largest = lambda: 2_999_999
+    monkeypatch.setattr(cache._ledger, "_largest", lambda: 2_999_999)
     with pytest.raises(ObjectTooLargeError, match=r"3,000,000 bytes.*2,999,999"):
         cache.get(world.bucket, "large")
-    shelf._largest = lambda: 3_000_000
+    monkeypatch.setattr(cache._ledger, "_largest", lambda: 3_000_000)
     assert cache.get(world.bucket, "large") == noise(3_000_000)
     assert world.seen() == []
 

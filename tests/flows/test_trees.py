@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -29,7 +30,9 @@ from s3warm import (
 from s3warm.origin.base import TransportError
 from s3warm.testing import FakeCache, FakeS3
 from s3warm.tiers.disk import DiskTier
+from s3warm.tiers.handing import HandsOutFiles
 from s3warm.tiers.landing import Landing
+from s3warm.tiers.pins import Pins
 from s3warm.tiers.shelf import Shelf
 from tests.support.entries import noise, text
 from tests.support.orphans import NOTHING, orphans
@@ -735,7 +738,26 @@ def test_two_caches_on_one_directory_share_trees_and_see_each_others_pins(world:
     assert files_of(newer) == {**FILES, "config.json": b"{}"}, "a link stays when the other one goes"
 
 
-def test_two_caches_that_fetch_one_tree_at_the_same_time_both_have_it(fake: FakeWorld) -> None:
+def test_two_caches_that_want_one_tree_at_the_same_time_fetch_it_once(fake: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri, waits = plant(fake), threading.Event()
+    count = Pins.count
+
+    def counted(pins: Pins, name: str) -> int:  # asked for by whoever begins to wait
+        waits.set()
+        return count(pins, name)
+
+    monkeypatch.setattr(Pins, "count", counted)
+    fake.s3.before_answer = lambda request: _wait(waits) if request.object.key.endswith("vocab.txt") else None
+    caches = [fake.cache() for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda cache: cache.tree(uri), caches))
+    assert [files_of(folder) for folder in folders] == [FILES, FILES]
+    assert asked(fake) == sorted([LISTING, *ALL])
+
+
+def test_two_caches_that_fetch_one_tree_at_the_same_time_both_have_it(fake: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they do who are out of patience."""
+    monkeypatch.setattr(HandsOutFiles, "turn", lambda *_: nullcontext(enter_result=False))
     uri = plant(fake)
     together = threading.Barrier(2)
 

@@ -101,7 +101,7 @@ def test_importing_s3warm_does_not_load(loaded: set[str], module: str) -> None:
 def test_importing_s3warm_loads_little_beside_itself(loaded: set[str]) -> None:
     assert "s3warm" in loaded
     others = {name.split(".")[0] for name in loaded} - {"s3warm"}
-    assert len(others) < 25, sorted(others)
+    assert len(others) < 27, sorted(others)
 
 
 def test_a_disk_warm_start_never_loads_boto3(tmp_path: Path) -> None:
@@ -130,7 +130,11 @@ def signature(function: Any) -> inspect.Signature:
 
 
 @pytest.mark.parametrize(
-    "name", ["get", "entry", "path", "tree", "release", "as_file", "open", "invalidate", "clear", "stats", "explain", "budgets"]
+    "name",
+    [
+        *("get", "entry", "path", "tree", "release", "as_file", "open", "invalidate", "clear", "stats", "explain", "budgets"),
+        *("preload", "get_many", "glob"),
+    ],
 )
 def test_a_function_takes_and_gives_what_the_method_does(name: str) -> None:
     assert signature(getattr(s3warm, name)) == signature(getattr(s3warm.Cache, name))

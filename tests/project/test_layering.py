@@ -14,21 +14,33 @@ PACKAGE = ROOT / "s3warm"
 # From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
 LAYERS: list[list[str]] = [
     ["record"],  # ground
-    ["keys"],
+    ["keys", "report"],
     ["errors", "metrics"],
     ["notices"],
-    ["machine", "rules.budget", "rules.eviction", "rules.freshness", "rules.outage", "rules.placement"],  # pure rules
+    [
+        "machine",
+        "rules.budget",
+        "rules.eviction",
+        "rules.freshness",
+        "rules.outage",
+        "rules.placement",
+        "rules.pressure",
+    ],  # pure rules
     ["codec", "entry", "options", "values"],  # values
     ["deadlines", "settings"],
     ["singleflight"],
     ["tiers.base", "origin.base"],  # contracts
+    ["ledger"],
     [
         "explain",
+        "globbing",
         "origin.buffer",
         "origin.failures",
         "origin.integrity",
         "origin.intime",
         "origin.offline",
+        "pool",
+        "sources",
         "tiers.database",
         "tiers.doubts",
         "tiers.locks",
@@ -36,8 +48,9 @@ LAYERS: list[list[str]] = [
         "tiers.scattered",
         "tiers.slot",
     ],  # parts
-    ["origin.boto", "tiers.order"],
+    ["origin.boto", "preloading", "tiers.order"],
     ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
+    ["tiers.turns"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
     ["origin.fetch", "tiers.opening", "tiers.room"],
     ["tiers.shelf"],
@@ -49,8 +62,10 @@ LAYERS: list[list[str]] = [
     ["front", "watch"],  # orchestration
     ["revalidation"],
     ["bodies", "filing", "trees"],
+    ["finder"],
     ["paths"],
     ["cache"],
+    ["bulk"],
     ["factory"],  # assembly
     ["default"],
     ["testing"],  # integrations

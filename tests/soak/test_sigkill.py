@@ -330,7 +330,7 @@ def check_resumed(cache: Cache, origin: Origin, directory: pathlib.Path) -> int:
         if held is not None:
             held.pin.release()
         if where.tree:
-            listing = Planting(cache._origin, tier, lambda: 0).fetch(where, if_none_match=None)
+            listing = Planting(cache._origin, tier, cache._ledger).fetch(where, if_none_match=None)
             assert isinstance(listing, Listing)
             old = {} if held is None else files_below(held.path)
             current = {one.key: origin.bodies[one.key][one.etag] for one in listing.found}

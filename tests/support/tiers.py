@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from s3warm.metrics import Counters, Troubles
@@ -28,6 +29,19 @@ class Journal:
         self.corrupted: list[ObjectKey] = []
 
 
+class Plenty:
+    """See `Account`: there is memory for all that tests ask for."""
+
+    def largest(self) -> int:
+        return 1024 * MIB
+
+    def hold(self, where: ObjectKey, size: int) -> AbstractContextManager[int]:
+        return nullcontext(1024 * MIB - size)
+
+    def buffers(self, most: int) -> AbstractContextManager[int]:
+        return nullcontext(most)
+
+
 def memory_tier(*, budget: int = 64 * MIB, largest: int | None = None, journal: Journal | None = None) -> MemoryTier:
     """A memory tier; without `largest` a body may take the whole budget."""
     told = journal or Journal()
@@ -47,7 +61,7 @@ def disk_tier(
         level=level,
         cost=COST,
         free=lambda _: 1024 * MIB,
-        largest=lambda: 1024 * MIB,
+        account=Plenty(),
         counters=told.counters,
         troubles=told.troubles,
         evicted=lambda key, _: told.evicted.append(key),

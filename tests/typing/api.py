@@ -21,6 +21,8 @@ from s3warm import (
     Explanation,
     ObjectNotFoundError,
     OriginUnavailableError,
+    PreloadError,
+    PreloadReport,
     S3WarmError,
     Settings,
     Stats,
@@ -46,6 +48,36 @@ def functions() -> None:
     s3warm.clear()
     s3warm.configure(ttl=60, directory=Path("/tmp/x"))
     s3warm.configure(Settings(ttl=60), client=object(), on_event=print)
+
+
+def many() -> None:
+    uris = s3warm.glob("s3://bucket/**/*.json", limit=50)
+    assert_type(uris, list[str])
+    assert_type(s3warm.get_many(uris), dict[str, bytes])
+    assert_type(s3warm.get_many(uri for uri in uris), dict[str, bytes])
+    assert_type(s3warm.get_many([("bucket", "key")], concurrency=2), dict[tuple[str, str], bytes])
+    mixed: list[str | tuple[str, str]] = ["s3://bucket/key", ("bucket", "key")]
+    assert_type(Cache().get_many(mixed), dict[str | tuple[str, str], bytes])
+    assert_type(s3warm.preload(*uris, ("bucket", "key"), lambda: s3warm.path("bucket", "key")), PreloadReport)
+    report = Cache().preload(functions, timeout=timedelta(seconds=5), concurrency=2, strict=True)
+    assert_type(report.ok, bool)
+    assert_type(report.bytes, int)
+    assert_type(report.seconds, float)
+    for source in (*report.sources, *report.failed, *report.unfinished):
+        assert_type(source.source, str | tuple[str, str])
+        assert_type(source.outcome, str)
+        assert_type(source.error, Exception | None)
+    report.seconds = 1.0  # type: ignore[misc]
+    s3warm.preload(uris)  # type: ignore[arg-type]
+    s3warm.preload(len)  # type: ignore[arg-type]
+    s3warm.preload("s3://bucket/key", timeout="5")  # type: ignore[arg-type]
+    s3warm.get_many([None])  # type: ignore[type-var]
+    s3warm.get_many(7)  # type: ignore[arg-type]
+    s3warm.glob(("bucket", "*"))  # type: ignore[arg-type]
+    try:
+        s3warm.preload("s3://bucket/key", strict=True)
+    except PreloadError as error:
+        assert_type(error.report, PreloadReport)
 
 
 def wrong_arguments() -> None:

@@ -12,7 +12,6 @@ from s3warm.rules.budget import (
     disk_budget,
     largest_memory_object,
     memory_budget,
-    memory_left,
 )
 
 MIB = 2**20
@@ -84,13 +83,3 @@ def test_the_disk_budget_is_a_share_of_what_there_is_and_never_more(
 )
 def test_the_largest_body_in_memory_is_never_larger_than_the_budget(setting: int | Share | None, chosen: int) -> None:
     assert largest_memory_object(setting, 100) == chosen
-
-
-@pytest.mark.parametrize(
-    ("limit", "anonymous", "concurrency", "left"),
-    [(128, 48, 1, 60), (128, 128, 1, 0), (128, 500, 1, 0), (1024, 28, 8, 75)],
-)
-def test_three_quarters_of_the_own_part_of_the_limit_may_be_taken(
-    limit: int, anonymous: int, concurrency: int, left: int
-) -> None:
-    assert memory_left(limit=limit * MIB, anonymous=anonymous * MIB, concurrency=concurrency) == left * MIB

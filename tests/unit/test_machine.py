@@ -123,6 +123,11 @@ def test_a_variable_that_is_no_size_is_passed_over(tmp_path: Path, value: str) -
 )
 def test_concurrency_is_one_unless_the_variable_says_otherwise(value: str | None, processes: int) -> None:
     assert concurrency({} if value is None else {"AWS_LAMBDA_MAX_CONCURRENCY": value}) == processes
+    assert concurrency({} if value is None else {"WEB_CONCURRENCY": value}) == processes
+
+
+def test_lambdas_concurrency_wins_over_gunicorns() -> None:
+    assert concurrency({"WEB_CONCURRENCY": "4", "AWS_LAMBDA_MAX_CONCURRENCY": "16"}) == 16
 
 
 @pytest.mark.parametrize(
@@ -159,7 +164,7 @@ print(anonymous_memory() - before)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
 def test_without_proc_the_peak_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_read", lambda path: None)
+    monkeypatch.setattr(machine, "_statm", lambda: b"")
     assert 8 * MIB < resident_memory() < 8192 * MIB
     assert anonymous_memory() == resident_memory()
 
@@ -176,3 +181,39 @@ def test_a_directory_that_is_not_there_has_no_free_space_to_tell(tmp_path: Path)
 
 def test_the_real_machine_has_a_limit() -> None:
     assert memory_limit({}).bytes <= MACHINE
+
+
+def test_memory_is_told_also_when_somebody_has_closed_every_descriptor() -> None:
+    before = anonymous_memory()
+    assert machine._opened is not None
+    os.close(machine._opened[1])
+    assert abs(anonymous_memory() - before) < 8 * MIB
+    assert abs(anonymous_memory() - before) < 8 * MIB
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_sees_its_own_memory() -> None:
+    machine.give_back()  # what earlier tests have left free would be used below
+    mine = anonymous_memory()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        grown = bytearray(64 * MIB)
+        grown[::4096] = b"x" * (64 * MIB // 4096)
+        os.write(writing, str(anonymous_memory()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 99)) > mine + 48 * MIB
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")
+def test_what_is_free_between_what_is_kept_is_given_back() -> None:
+    bodies = [b"x" * 30_000 + bytes(1) for _ in range(2000)]
+    kept = bodies[::50]
+    del bodies
+    before = anonymous_memory()
+    machine.give_back()
+    assert anonymous_memory() < before - 30 * MIB
+    assert len(kept) == 40

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3warm.errors import IntegrityError, ObjectTooLargeError, OriginUnavailableError
-from s3warm.origin import fetch, transfer
-from s3warm.origin.base import Damaged, NoRoom, NotModified, Request, StartOver, TransportError
+from s3warm.origin import transfer
+from s3warm.origin.base import BUFFERS, PER_CONNECTION, Damaged, NoRoom, NotModified, Request, StartOver, TransportError
 from tests.support.supplier import KEY, PATIENCE, Answer, Keeper, Shop, etag_of, full_jitter, shrink
 
 if TYPE_CHECKING:
@@ -625,4 +625,4 @@ def test_whatever_breaks_the_bytes_are_right(data: st.DataObject) -> None:
 
 
 def test_eight_is_the_most() -> None:
-    assert fetch.CONNECTIONS == 8
+    assert BUFFERS == 8 * PER_CONNECTION

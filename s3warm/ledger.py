@@ -1,0 +1,165 @@
+"""One account of the process's memory: what the memory tier holds, what is under way, and what everything else takes.
+
+Only anonymous memory counts: the pages of a mapped model can be dropped by the kernel, so they are no reason to evict anything. When the
+function's memory runs short the memory tier shrinks, what it freed is given back to the system, and only then is anything new allocated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from s3warm import deadlines
+from s3warm.errors import ObjectTooLargeError
+from s3warm.rules import pressure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from s3warm.keys import ObjectKey
+    from s3warm.tiers.base import Elastic
+
+__all__ = ["Ledger"]
+
+LOOK_EVERY = 1.0  # seconds, for handlers that only hit
+LOOK_FIRST = 2**20  # bytes; a larger body is not allocated before a look
+PATIENCE = 10.0  # seconds to wait for memory that other threads' bodies take
+_TRIM_FROM = 2**20  # freed bytes that are worth the 2 to 12 ms
+
+
+class Ledger:
+    """See the module; bytes throughout.
+
+    Args:
+        share: what this process may use of the function's memory.
+        memory: the tier that shrinks.
+        anonymous: tells how much anonymous memory the process holds.
+        give_back: makes the allocator return what is free to the system.
+    """
+
+    def __init__(self, share: int, memory: Elastic, *, anonymous: Callable[[], int], give_back: Callable[[], object]) -> None:
+        self._memory = memory
+        self._anonymous = anonymous
+        self._give_back = give_back
+        self.renew()
+        self.derive(share)
+
+    def derive(self, share: int) -> None:
+        """Begin anew with this share: nothing is known of the handler's needs yet."""
+        self._share = share
+        self._allowed = share - pressure.margin(share)
+        self._peak = pressure.Peak()
+        self._unseen = 0  # allocated since the last look, by bodies too small for one
+        # Freed by the tier in pieces of less than a page, which the allocator keeps: no need of the handler's.
+        self._kept = self._held = 0
+
+    def renew(self) -> None:
+        """This is a forked child: what is under way is its parent's."""
+        self._changed = threading.Condition()
+        self._pending = 0  # guarded by _changed: bytes that are allocated, or about to be, and in no tier yet
+
+    def look(self, now: float) -> float:
+        """Let the tier fit into what the handler leaves, at most once a second; until when the hit path may answer alone."""
+        due = self._memory.due
+        if not due - LOOK_EVERY <= now < due:
+            self._memory.due = due = now + LOOK_EVERY
+            with self._changed:
+                self._balance(0, now)
+        return due
+
+    def largest(self) -> int:
+        """The largest body that may be allocated now; what the tier holds could make room for it."""
+        with self._changed:
+            return self._largest()
+
+    @contextlib.contextmanager
+    def hold(self, where: ObjectKey, size: int) -> Iterator[int]:
+        """Make room for a body of `size` bytes and keep it for the length of the block, in which the body is allocated.
+
+        Yields:
+            The bytes that buffers, or a longer body, may take besides.
+
+        Raises:
+            ObjectTooLargeError: there is not enough memory for it.
+        """
+        with self._changed:
+            if size <= LOOK_FIRST and self._unseen + size <= pressure.UNSEEN:
+                self._unseen += size
+                held = spare = 0
+            else:
+                held = size
+                spare = self._await(where, size) - size
+                self._balance(size, None)
+                self._pending += size
+        try:
+            yield spare
+        finally:
+            self._release(held)
+
+    @contextlib.contextmanager
+    def buffers(self, most: int) -> Iterator[int]:
+        """Up to `most` bytes for buffers, for the length of the block."""
+        with self._changed:
+            granted = min(most, self._largest())
+            self._balance(granted, None)
+            self._pending += granted
+        try:
+            yield granted
+        finally:
+            self._release(granted)
+
+    # -- with the lock -----------------------------------------------------------------------------------------------------
+
+    def _largest(self) -> int:
+        free = self._share - self._anonymous() - self._pending + self._memory.held()
+        return pressure.for_one_body(free)
+
+    def _await(self, where: ObjectKey, size: int) -> int:
+        """Wait while only what other threads have under way keeps a body from being allocated; how large it might be."""
+        left = deadlines.left()
+        patience = PATIENCE if left is None else min(PATIENCE, max(0.0, left))
+        self._changed.wait_for(lambda: not self._pending or size <= self._largest(), patience)
+        if size > self._largest():
+            self._give_back()
+        if size > (largest := self._largest()):
+            raise ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=size, largest=largest)
+        return largest
+
+    def _release(self, held: int) -> None:
+        if held:
+            with self._changed:
+                self._pending -= held
+                self._changed.notify_all()
+
+    def _balance(self, need: int, now: float | None) -> None:
+        """Let the tier hold what is left beside the handler, as much as that ever had of late, and what is needed now."""
+        self._unseen = 0
+        need += self._pending
+        anonymous, held = self._anonymous(), self._memory.held()
+        if anonymous + need > self._allowed:
+            anonymous = self._given_back()
+        self._kept = max(0, self._kept - max(0, held - self._held))  # what it has taken since comes out of that
+        own = self._peak.of(max(0, anonymous - held - self._kept - self._pending), now)
+        bound = pressure.bound(self._allowed, own=own, held=held, over=anonymous + need - self._allowed)
+        anonymous = self._shrink(bound, anonymous)
+        if anonymous + need > self._allowed and self._memory.held():
+            # Crumbs between what is left keep the allocator from giving anything back.
+            self._shrink(0, anonymous)
+            self._memory.limit(bound)
+        self._held = self._memory.held()
+
+    def _shrink(self, bound: int, before: int) -> int:
+        """Let the tier hold no more than `bound`; the anonymous memory afterwards, where it was `before`."""
+        freed, crumbs = self._memory.limit(bound)
+        if freed < _TRIM_FROM:
+            return before
+        after = self._given_back()
+        lost = freed - (before - after)
+        self._kept = max(0, self._kept + (min(lost, crumbs) if lost > 0 else lost))
+        return after
+
+    def _given_back(self) -> int:
+        """What is left of the anonymous memory when the allocator has returned what is free."""
+        self._give_back()
+        return self._anonymous()

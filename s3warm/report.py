@@ -1,0 +1,115 @@
+"""What `preload` has done, source by source. Made to be printed."""
+
+from __future__ import annotations
+
+from s3warm.record import NamedTuple
+
+__all__ = ["PreloadReport", "Preloaded", "reason", "shown"]
+
+OUTCOMES = ("fetched", "fresh", "revalidated", "stale", "called", "failed", "unfinished")
+
+
+class Preloaded(NamedTuple):
+    """What became of one source.
+
+    Attributes:
+        source: the URI or the `(bucket, key)` pair as it was given; of a callable its qualified name.
+        outcome: `"fetched"` from S3, `"fresh"` (it was there already), `"revalidated"` (there already, and S3 was asked whether it has
+            changed), `"stale"` (S3 could not be asked, an older copy is there), `"called"` (a callable), `"failed"`, or `"unfinished"` (the
+            time was over before it was done, or begun).
+        tier: where it is now, `"memory"` or `"disk"`; `""` if nowhere, and for callables.
+        bytes: size of the body; of a callable that of the file or the `bytes` that it gave, else 0.
+        seconds: the time that it took.
+        error: what was raised; None if nothing was, as for a source that was not begun.
+    """
+
+    source: str | tuple[str, str]
+    outcome: str
+    tier: str = ""
+    bytes: int = 0
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+class PreloadReport(NamedTuple):
+    """What `preload` has done: `sources` in the order in which they were given, and how many `seconds` all took.
+
+    True if all went well, as `ok` is.
+
+    Example:
+        >>> report = PreloadReport((Preloaded("s3://cfg/flags.json", "fetched", "memory", 2**19, 0.03),), 0.03)
+        >>> print(report)
+        s3://cfg/flags.json  fetched  memory  0.50 MiB  0.03 s
+        1 source, 0.50 MiB in 0.03 s: 1 fetched
+        >>> report.ok, report.bytes, report.failed
+        (True, 524288, ())
+    """
+
+    sources: tuple[Preloaded, ...]
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all sources that are there now."""
+        return sum(each.bytes for each in self.sources)
+
+    @property
+    def failed(self) -> tuple[Preloaded, ...]:
+        """Those that raised."""
+        return tuple(each for each in self.sources if each.outcome == "failed")
+
+    @property
+    def unfinished(self) -> tuple[Preloaded, ...]:
+        """Those for which there was no time."""
+        return tuple(each for each in self.sources if each.outcome == "unfinished")
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed and nothing is unfinished."""
+        return not self.failed and not self.unfinished
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                shown(each.source),
+                each.outcome,
+                each.tier,
+                "" if each.error or each.outcome == "unfinished" else _size(each.bytes),
+                f"{each.seconds:.2f} s",
+            )
+            for each in self.sources
+        ]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+        lines: list[str] = []
+        for row, each in zip(rows, self.sources, strict=True):
+            # Words to the left, numbers to the right.
+            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
+            cells += [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
+            if each.outcome in ("failed", "unfinished"):
+                cells.append(reason(each))
+            lines.append("  ".join(cell for cell, width in zip(cells, [*widths, 1], strict=False) if width))
+        counts = [(sum(each.outcome == outcome for each in self.sources), outcome) for outcome in OUTCOMES]
+        said = ", ".join(f"{count:,} {outcome}" for count, outcome in counts if count)
+        many = "1 source" if len(self.sources) == 1 else f"{len(self.sources):,} sources"
+        summary = f"{many}, {_size(self.bytes)} in {self.seconds:.2f} s"
+        return "\n".join([*lines, f"{summary}: {said}" if said else summary])
+
+
+def shown(source: str | tuple[str, str]) -> str:
+    """A source in one line."""
+    name = source if isinstance(source, str) else "s3://" + "/".join(source)
+    return name if name.isprintable() else repr(name)
+
+
+def reason(source: Preloaded) -> str:
+    """Why a source is not there, in one line."""
+    if source.error is None:
+        return "not begun: the time was over"
+    return " ".join(f"{type(source.error).__name__}: {source.error}".split())
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:,.2f} MiB"

@@ -1,0 +1,79 @@
+"""Whose turn it is to ask S3 for an object, agreed on by all processes on a directory: one asks, the others wait and find what it brought.
+
+A turn ends with its holder, however that dies. Who ends one and leaves nothing behind (the object may not be kept, S3 is out of reach) says so
+by a count in the file of the locks; then those who wait ask all at once, rather than one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from s3warm.tiers.pins import Pins
+
+__all__ = ["Turns"]
+
+_FIRST_POLL, _LONGEST_POLL = 0.002, 0.05  # seconds
+
+
+class Turns:
+    """The turns of this process."""
+
+    def __init__(self, pins: Pins, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._pins = pins
+        self._sleep = sleep
+        self._mine: dict[str, int] = {}  # by name: the thread whose turn it is
+
+    @contextlib.contextmanager
+    def take(self, name: str, found: Callable[[], bool], patience: float) -> Iterator[bool]:
+        """Wait for the turn, and have it for the length of the block.
+
+        Args:
+            name: what is wanted.
+            found: whether it is there; asked after others had their turns, and at the end of this one.
+            patience: seconds to wait. Then the block is entered without a turn.
+
+        Yields:
+            Whether it is there now. (The turn is not needed then, and given up.)
+        """
+        name = f"turn {name}"
+        if self._mine.get(name) == threading.get_ident():  # a hook that asks for the object whose progress it is told
+            yield False
+            return
+        mine, there = False, False
+        with contextlib.suppress(OSError):  # without locks everybody asks
+            mine, there = self._wait(name, found, patience)
+        if not mine:
+            yield there
+            return
+        self._mine[name] = threading.get_ident()
+        try:
+            yield False
+        finally:
+            del self._mine[name]
+            with contextlib.suppress(OSError):
+                if not found():
+                    self._pins.count_up(name)
+                self._pins.drop(name)
+
+    def _wait(self, name: str, found: Callable[[], bool], patience: float) -> tuple[bool, bool]:
+        """Whether it is this thread's turn, and whether what is wanted is there."""
+        if self._pins.claim(name):
+            return True, False
+        count = self._pins.count(name)
+        until, pause = time.monotonic() + patience, _FIRST_POLL
+        while not self._pins.claim(name):
+            if time.monotonic() >= until or self._pins.count(name) != count:
+                return False, found()
+            self._sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_POLL)
+        there = found()
+        if there or self._pins.count(name) != count:
+            self._pins.drop(name)
+            return False, there
+        return True, False  # the holder has died
