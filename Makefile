@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format soak e2e bench wheel clean
+.PHONY: help demo test check format soak e2e lambda bench wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed
 	$(BIN)/python -m tests.support.gateway
 	$(BIN)/python -m pytest -m e2e -rs
 
+lambda: $(VENV)/.lambda  ## handlers in a Lambda-like box: memory cap, /tmp of 512 MB, crash, freeze (root)
+	$(BIN)/python -m tests.lambdabox.install
+	$(BIN)/python -m pytest -m lambda -rs
+
 bench: $(VENV)/.bench  ## speed beside the peers'
 	$(BIN)/python -m tests.bench
 
@@ -54,6 +58,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.check: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+$(VENV)/.lambda: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group lambda
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

@@ -158,7 +158,13 @@ class Cache(Bulk):
             counters,
             notices.evicted,
         )
-        ledger = Ledger(limit.bytes // processes, memory, anonymous=machine.anonymous_memory, give_back=machine.give_back)
+        ledger = Ledger(
+            limit.bytes // processes,
+            memory,
+            anonymous=machine.anonymous_memory,
+            give_back=machine.give_back,
+            free_at_once=machine.free_at_once,
+        )
         self._disk_tier = files = None
         if has_disk:
             # Disabled, nothing is kept; but who wants a file gets one, in a directory of this process alone, after asking S3 each time.

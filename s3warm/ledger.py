@@ -36,18 +36,29 @@ class Ledger:
         memory: the tier that shrinks.
         anonymous: tells how much anonymous memory the process holds.
         give_back: makes the allocator return what is free to the system.
+        free_at_once: makes it return large blocks whenever they are freed, by the handler too.
     """
 
-    def __init__(self, share: int, memory: Elastic, *, anonymous: Callable[[], int], give_back: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        share: int,
+        memory: Elastic,
+        *,
+        anonymous: Callable[[], int],
+        give_back: Callable[[], object],
+        free_at_once: Callable[[], object],
+    ) -> None:
         self._memory = memory
         self._anonymous = anonymous
         self._give_back = give_back
+        self._free_at_once = free_at_once
         self.renew()
         self.derive(share)
 
     def derive(self, share: int) -> None:
         """Begin anew with this share: nothing is known of the handler's needs yet."""
         self._share = share
+        self._is_small = share <= pressure.SMALL
         self._allowed = share - pressure.margin(share)
         self._peak = pressure.Peak()
         self._unseen = 0  # allocated since the last look, by bodies too small for one
@@ -88,6 +99,9 @@ class Ledger:
                 self._unseen += size
                 held = spare = 0
             else:
+                if self._is_small and size > LOOK_FIRST:
+                    self._is_small = False
+                    self._free_at_once()
                 held = size
                 spare = self._await(where, size) - size
                 self._balance(size, None)

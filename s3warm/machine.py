@@ -16,6 +16,7 @@ __all__ = [
     "MemoryLimit",
     "anonymous_memory",
     "concurrency",
+    "free_at_once",
     "free_disk",
     "give_back",
     "in_lambda",
@@ -30,7 +31,7 @@ MIB = 2**20
 _IMPORTED_AT = time.monotonic()
 
 _opened: tuple[int, int] | None = None  # process and descriptor
-_trim: Callable[[int], int] | None = None
+_trim: Callable[..., int] | None = None
 
 if sys.platform == "win32":
     _PAGE = 4096
@@ -103,8 +104,19 @@ def give_back() -> None:
     """
     global _trim  # noqa: PLW0603  # ctypes costs 3 ms and a MiB: at first need
     if _trim is None:
-        _trim = _malloc_trim()
+        _trim = _of_libc("malloc_trim")
     _trim(0)
+
+
+def free_at_once() -> None:
+    """Let blocks of half a MiB and more go back to the system as soon as they are freed, whoever frees them (M_MMAP_THRESHOLD, mallopt(3)).
+
+    glibc raises its threshold to the size of what is freed, up to 32 MiB, and then keeps such blocks. Whoever has set one in the environment
+    has had a reason.
+    """
+    settings = os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ and "mmap_threshold" not in settings:
+        _of_libc("mallopt")(-3, 512 * 1024)
 
 
 def resident_memory() -> int:
@@ -138,11 +150,11 @@ def _memory() -> tuple[int, int]:
     return (peak if sys.platform == "darwin" else peak * 1024), 0
 
 
-def _malloc_trim() -> Callable[[int], int]:
-    """That of the C library; musl and macOS have none."""
+def _of_libc(name: str) -> Callable[..., int]:
+    """A function of the C library; musl and macOS have none of these."""
     import ctypes
 
-    found: Callable[[int], int] = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
+    found: Callable[..., int] = getattr(ctypes.CDLL(None), name, lambda *_: 0)
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["UNSEEN", "Peak", "bound", "for_one_body", "margin"]
+__all__ = ["SMALL", "UNSEEN", "Peak", "bound", "for_one_body", "margin"]
 
 MIB = 2**20
 
+# Of such a share: a body of 32 MiB that the handler dropped and the allocator keeps is a quarter of 128 MB, before anybody can look.
+SMALL = 512 * MIB
 UNSEEN = 4 * MIB  # of small bodies, that may be allocated between two looks
 _MARGIN = 16 * MIB  # of 128 MB: page tables, stacks, sockets, what a compression takes, what is allocated between two looks
 _EPOCH = 300.0  # seconds; the need of the handler in this epoch and in the one before counts

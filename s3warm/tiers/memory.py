@@ -15,7 +15,7 @@ from s3warm.entry import Entry
 from s3warm.rules import eviction
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Held, Usage
-from s3warm.tiers.slot import Slot, footprint, slot_key
+from s3warm.tiers.slot import Handle, Slot, footprint, slot_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from s3warm.metrics import Counters
     from s3warm.rules.eviction import Candidate, Cost, Rank, Verdict
     from s3warm.tiers.base import Evicted
-    from s3warm.tiers.slot import Handle
 
     Slots = dict[str, dict[object, "Slot"]]
 
@@ -189,6 +188,7 @@ class MemoryTier:
         verdict = eviction.make_room(self._order, needed, self._order.floor, slot.weight)
         self._drop(verdict, victims)
         if verdict.admitted:
+            slot.handle = Handle(slot)
             self._order.add(slot, eviction.newcomer(verdict.floor, slot.weight))
         return verdict.admitted
 

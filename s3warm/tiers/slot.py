@@ -45,13 +45,12 @@ class Slot:
     frequency: float
     weight: float
     filed_hits: int
-    handle: Handle
+    handle: Handle  # once it is admitted: the two refer to each other, and what is not admitted must go at once
 
     def __init__(self, entry: Entry, due: float = float("inf")) -> None:
         self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
         self.deadline = min(self.expires_at, due)
         self.hits = self.filed_hits = 0
-        self.handle = Handle(self)
 
     def entry(self) -> Entry:
         """The slot's content as an immutable entry."""
@@ -118,7 +117,7 @@ def _fixed() -> int:
     key, info = ObjectKey("b", "k"), Metadata("", 0)
     slot = Slot(Entry(key, info, 0.0, 0.0, b""))
     numbers = 6 * sys.getsizeof(0.5) + 2 * sys.getsizeof(2**31)  # times, ranks, last_modified; size and cost
-    return sum(_rounded(sys.getsizeof(part)) for part in (key, info, slot, slot.handle, (0.5, slot))) + numbers
+    return sum(_rounded(sys.getsizeof(part)) for part in (key, info, slot, Handle(slot), (0.5, slot))) + numbers
 
 
 _FIXED = _fixed()

@@ -11,7 +11,8 @@ import sys
 from tests.lambdabox import cgroups
 from tests.lambdabox.keeper import ROOT
 
-_COMMANDS = {"unshare": "util-linux", "nsenter": "util-linux", "mount": "mount", "umount": "mount", "mkfs.ext4": "e2fsprogs"}
+COMMANDS = {"unshare": "util-linux", "nsenter": "util-linux", "mount": "mount", "umount": "mount", "mkfs.ext4": "e2fsprogs"}
+"""What a box is made with, and the Debian package of each."""
 
 
 def why_not(*, cpu: bool = False) -> str | None:
@@ -24,7 +25,7 @@ def _software() -> str | None:
         return "it is no Linux"
     if importlib.util.find_spec("awslambdaric") is None:
         return "AWS's runtime client is not installed (awslambdaric, dependency group lambda)"
-    for command, package in _COMMANDS.items():
+    for command, package in COMMANDS.items():
         if shutil.which(command) is None:
             return f"the command {command} is not there (package {package})"
     return None

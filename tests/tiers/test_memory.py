@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -137,3 +138,20 @@ def test_a_hit_is_not_lost_while_others_write() -> None:
     stop.set()
     reader.join()
     assert lost == []
+
+
+@pytest.mark.parametrize("refused", ["too large", "over the budget", "older"])
+def test_what_is_not_admitted_is_free_at_once(refused: str) -> None:
+    """Without waiting for the collector of cycles: it may be half of the function's memory."""
+    tier = memory_tier(budget=100_000, largest=50_000)
+    body = noise({"too large": 60_000, "over the budget": 49_999_999, "older": 100}[refused])
+    if refused == "older":
+        tier.put(an_entry(b"newer", validated_at=NOW + 1))
+    gc.disable()
+    try:
+        before = sys.getrefcount(body)
+        admitted = tier.put(an_entry(body, validated_at=NOW))
+        assert admitted is False
+        assert sys.getrefcount(body) == before
+    finally:
+        gc.enable()

@@ -31,7 +31,14 @@ class Process:
         self.crumbs = False  # the allocator gives nothing back as long as the tier holds anything
         self.given_back = 0
         self._seen = 0
-        self.ledger = Ledger(SHARE, self.tier, anonymous=self.anonymous, give_back=self.give_back)
+        self.freed_at_once = 0
+        self.ledger = self.account(SHARE)
+
+    def account(self, share: int) -> Ledger:
+        return Ledger(share, self.tier, anonymous=self.anonymous, give_back=self.give_back, free_at_once=self.free_at_once)
+
+    def free_at_once(self) -> None:
+        self.freed_at_once += 1
 
     def anonymous(self) -> int:
         held = self.tier.held()
@@ -256,3 +263,14 @@ def test_a_forked_child_begins_with_nothing_under_way(process: Process) -> None:
     assert process.ledger.largest() < before
     process.ledger.renew()
     assert process.ledger.largest() == before
+
+
+@pytest.mark.parametrize(("share", "times"), [(128, 1), (512, 1), (513, 0)])
+def test_in_a_small_function_the_allocator_keeps_no_large_blocks(process: Process, share: int, times: int) -> None:
+    """From the first large body on: it costs 3 ms, and each page of a large block a fault."""
+    ledger = process.account(share * MIB)
+    with ledger.hold(KEY, MIB):
+        assert process.freed_at_once == 0
+    for _ in range(2):
+        with ledger.hold(KEY, MIB + 1):
+            assert process.freed_at_once == times
