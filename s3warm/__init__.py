@@ -11,6 +11,9 @@ runtime. When the TTL is over one conditional GET asks S3 whether the object has
 
 from __future__ import annotations
 
+import os
+
+from s3warm import machine
 from s3warm.deadlines import deadline
 from s3warm.default import configure, default_cache, front
 from s3warm.entry import Entry
@@ -83,6 +86,11 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+if machine.initialization_type(os.environ) == "snap-start":
+    from s3warm import lambda_hooks
+
+    lambda_hooks.register()
 
 
 def __dir__() -> list[str]:

@@ -137,6 +137,15 @@ class ReadThrough(Front, Paths):
             tier.renew()
         self._origin.renew()
 
+    def suspend(self) -> None:
+        """Count all that is held as stale, and hold no connection and no database until the next use: see `lambda_hooks`."""
+        self._flights.forget_all()
+        for tier in self._tiers:
+            tier.expire_all()
+        if self._files is not None:
+            self._files.suspend()
+        self._origin.close()
+
     def close(self) -> None:
         """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
         self._flights.forget_all()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from s3warm.origin.base import Requests
     from s3warm.settings import Settings
 
-__all__ = ["Cache", "temporary_directory"]
+__all__ = ["Cache", "alive", "temporary_directory"]
 
 LAMBDA_DIRECTORY = "/tmp/s3warm"  # noqa: S108  # private: made 0700 and refused if it is anybody else's
 
@@ -68,8 +68,13 @@ _alive: WeakSet[Cache] = WeakSet()
 _held_still: list[Callable[[], None]] = []
 
 
+def alive() -> list[Cache]:
+    """Every cache of this process."""
+    return list(_alive)
+
+
 def _hold_still() -> None:
-    for cache in list(_alive):
+    for cache in alive():
         with contextlib.suppress(Exception):  # one cache's trouble is not another's
             go_on = cache.before_fork()
             if go_on is not None:
@@ -83,7 +88,7 @@ def _go_on() -> None:
 
 def _renew_all() -> None:
     _held_still.clear()
-    for cache in list(_alive):
+    for cache in alive():
         with contextlib.suppress(Exception):
             cache.renew()
 
@@ -137,18 +142,8 @@ class Cache(Bulk):
         announcer = Announcer(on_event, troubles)
 
         notices = Notices(counters, troubles, announcer)
-        limit = machine.memory_limit(environ)
-        processes = machine.concurrency(environ)
-
-        self._memory_budget = budget.memory_budget(
-            settings.memory_budget,
-            limit=limit.bytes,
-            source=limit.source,
-            rss=machine.resident_memory() + memory_to_come(),
-            concurrency=processes,
-        )
-        if disabled:
-            self._memory_budget = budget.Budget(0, "S3WARM_DISABLED=1")
+        self._disabled = disabled
+        self._memory_budget, share = self._derive(settings, held=0)
         self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
         has_disk = settings.disk_budget != 0 and sys.platform != "win32"
         memory = MemoryTier(
@@ -159,7 +154,7 @@ class Cache(Bulk):
             notices.evicted,
         )
         ledger = Ledger(
-            limit.bytes // processes,
+            share,
             memory,
             anonymous=machine.anonymous_memory,
             give_back=machine.give_back,
@@ -200,6 +195,26 @@ class Cache(Bulk):
             announcer=announcer,
         )
         _alive.add(self)
+
+    def _derive(self, settings: Settings, *, held: int) -> tuple[budget.Budget, int]:
+        """The memory budget, where the process's memory is taken up by `held` bytes of the cache, and the process's share of all memory."""
+        limit, processes = machine.memory_limit(os.environ), machine.concurrency(os.environ)
+        chosen = budget.memory_budget(
+            settings.memory_budget,
+            limit=limit.bytes,
+            source=limit.source,
+            rss=max(0, machine.resident_memory() - held) + memory_to_come(),
+            concurrency=processes,
+        )
+        return budget.Budget(0, "S3WARM_DISABLED=1") if self._disabled else chosen, limit.bytes // processes
+
+    def resume(self) -> None:
+        """The process was restored from a snapshot: all is stale, and budgets follow from what there is now; see `lambda_hooks`."""
+        self.suspend()
+        self._memory_budget, share = self._derive(self._settings, held=self._memory.held())
+        self._largest_in_memory = budget.largest_memory_object(self._settings.max_memory_object, self._memory_budget.bytes)
+        self._memory.resize(self._memory_budget.bytes, self._largest_in_memory)
+        self._ledger.derive(share)
 
     @property
     def settings(self) -> Settings:

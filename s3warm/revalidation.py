@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import closing
-from random import random
 
 from s3warm import deadlines
+from s3warm.chance import draw
 from s3warm.errors import (
     AccessDeniedError,
     IntegrityError,
@@ -217,9 +217,7 @@ class Revalidation:
             return float("inf")
         settings = self._settings
         ttl = DEFAULT_TTL if settings.ttl is None else settings.ttl
-        return freshness.expires_at(
-            validated_at, ttl, control, settings.cache_control, jitter=settings.ttl_jitter, draw=random()
-        )
+        return freshness.expires_at(validated_at, ttl, control, settings.cache_control, jitter=settings.ttl_jitter, draw=draw())
 
     def _confirmed(self, flight: Flight[Any], held: H, asked_at: float, want: Want[H]) -> H:
         """304: every tier that holds this body is told so."""

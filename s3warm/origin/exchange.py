@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from random import random
 
 from s3warm import deadlines
+from s3warm.chance import draw
 from s3warm.errors import IntegrityError
 from s3warm.origin import failures
 from s3warm.origin.base import Damaged, Late, Request, TransportError
@@ -127,7 +127,7 @@ class Exchange:
 
     def back_off(self, attempt: int) -> None:
         """Wait before the next attempt, for a random time below a bound that doubles; not longer than the deadline allows."""
-        wait, left = random() * BACKOFF * 2 ** (attempt - 1), deadlines.left()
+        wait, left = draw() * BACKOFF * 2 ** (attempt - 1), deadlines.left()
         self._sleep(wait if left is None else max(0.0, min(wait, left)))
 
 

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
             """Count what is held as stale from now on, but keep its body: a conditional request may confirm it."""
             ...
 
+        def expire_all(self) -> None:
+            """`expire` for everything that is held."""
+            ...
+
         def evict(self, key: ObjectKey) -> None:
             """Forget the key. MUST NOT return before no later `get` can find it."""
             ...
@@ -130,6 +134,10 @@ if TYPE_CHECKING:
             """All slots; one object for the life of the tier."""
             ...
 
+        def resize(self, budget: int, largest: int) -> None:
+            """Have another budget, and another largest body, from now on."""
+            ...
+
         def hit(self, key: ObjectKey) -> None:
             """Count a hit that did not come by the hit path; that may answer again from now on."""
             ...
@@ -174,6 +182,10 @@ if TYPE_CHECKING:
             Raises:
                 NoRoom: it is held in another form, and there is no room for a raw one.
             """
+            ...
+
+        def suspend(self) -> None:
+            """Let go of files and of the database until the next use."""
             ...
 
         def turn(self, key: ObjectKey, found: Callable[[], bool], patience: float) -> AbstractContextManager[bool]:

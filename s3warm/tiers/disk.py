@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DiskTier"]
 
+
+def _expired(row: Row) -> Row:
+    return row._replace(expires_at=never_fresh(row.validated_at))
+
+
 REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
 REST_AFTER_BUSY = (
     5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
@@ -122,12 +127,18 @@ class DiskTier(HandsOutFiles):
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""
-
-        def expired(row: Row) -> Row:
-            return row._replace(expires_at=never_fresh(row.validated_at))
-
-        if self._write("expire", None, lambda shelf: shelf.retime(key, expired)) is None:
+        if self._write("expire", None, lambda shelf: shelf.retime(key, _expired)) is None:
             self._doubts.add(key)
+
+    def expire_all(self) -> None:
+        """See `Tier.expire_all`."""
+        if not self._write("expire", False, lambda shelf: shelf.retime_all(_expired)):
+            self._doubts.add_all()
+
+    def suspend(self) -> None:
+        """See `FileTier.suspend`. Files that are in use stay so."""
+        with self._lock:
+            self._let_go()
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""

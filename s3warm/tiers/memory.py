@@ -107,6 +107,13 @@ class MemoryTier:
             if slot is not None:
                 slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
 
+    def expire_all(self) -> None:
+        """See `Tier.expire_all`."""
+        with self._lock:
+            for bucket in self.slots.values():
+                for slot in bucket.values():
+                    slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
+
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
         with self._lock:
@@ -139,7 +146,7 @@ class MemoryTier:
         return freed, sum(min(victim.size, _CRUMB) for victim in victims)
 
     def resize(self, budget: int, largest: int) -> None:
-        """Give the tier another budget."""
+        """See `HotTier.resize`."""
         with self._lock:
             self._budget, self._largest = budget, largest
         self.limit(budget)

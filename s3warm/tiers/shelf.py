@@ -180,6 +180,16 @@ class Shelf:
         self.drop_if_still(row_key, None)
         return False
 
+    def retime_all(self, change: Callable[[Row], Row]) -> bool:
+        """Change the times of all rows of this namespace. True, as it is done."""
+        with self.room.transaction():
+            for row_key, text in self.store.texts():
+                row = rows.readable(text)
+                if row is not None and row.namespace == self.namespace and row.state == rows.WHOLE:
+                    self.store.replace_text(row_key, rows.pack(row), rows.pack(change(row)))
+        self.store.fold()
+        return True
+
     def evict(self, key: ObjectKey) -> bool:
         """See `Tier.evict`. True, as it is done."""
         row_key = self.row_key(key)

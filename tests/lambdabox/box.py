@@ -111,6 +111,11 @@ class LambdaBox:
             runtime.kill()
             raise TimedOut(f"no answer after {allowed} s") from None
 
+    def start(self) -> None:
+        """Initialise the runtime now, as provisioned concurrency and SnapStart do. With SnapStart it then waits to be restored by an event."""
+        with self._lock:
+            self._ready_runtime()
+
     def freeze(self) -> None:
         """Stop the box, as Lambda does between invocations."""
         self._group.freeze()

@@ -4,6 +4,8 @@ GET  /2018-06-01/runtime/invocation/next
 POST /2018-06-01/runtime/invocation/<request id>/response
 POST /2018-06-01/runtime/invocation/<request id>/error
 POST /2018-06-01/runtime/init/error
+GET  /2018-06-01/runtime/restore/next
+POST /2018-06-01/runtime/restore/error
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class RuntimeApi:
         self.ready: Future[float] = Future()
         self._waiting: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._running: dict[str, Invocation] = {}
+        self._wanted = threading.Event()  # there was an event to handle
         self._lock = threading.Lock()
         self._dead: Exception | None = None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -77,6 +80,7 @@ class RuntimeApi:
             if self._dead is not None:
                 raise self._dead
             self._running[invocation.request_id] = invocation
+        self._wanted.set()
         self._waiting.put(invocation)
 
     def fail(self, error: Exception) -> None:
@@ -90,6 +94,7 @@ class RuntimeApi:
         for invocation in open_ones:
             _settle(invocation.outcome, error=error)
         self._waiting.put(None)
+        self._wanted.set()
         for sock in (self._listener, *connections):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it, which closes it
@@ -127,6 +132,14 @@ class RuntimeApi:
                 self._waiting.put(None)  # for the next that asks
                 return 410, {}, b""
             return 200, invocation.headers(), invocation.event
+        if (method, what, rest) == ("GET", "restore", "next"):
+            # SnapStart: the snapshot is taken now, and restored when there is something to do.
+            _settle(self.ready, time.monotonic())
+            self._wanted.wait()
+            return 200, {}, b""
+        if (method, what, rest) == ("POST", "restore", "error"):
+            self.fail(_error(body))
+            return 202, {}, _ACCEPTED
         if (method, what, rest) == ("POST", "init", "error"):
             _settle(self.ready, error=_error(body))
             return 202, {}, _ACCEPTED

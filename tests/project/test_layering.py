@@ -13,7 +13,7 @@ PACKAGE = ROOT / "s3warm"
 
 # From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
 LAYERS: list[list[str]] = [
-    ["record"],  # ground
+    ["chance", "record"],  # ground
     ["keys", "report"],
     ["errors", "metrics"],
     ["notices"],
@@ -68,7 +68,7 @@ LAYERS: list[list[str]] = [
     ["bulk"],
     ["factory"],  # assembly
     ["default"],
-    ["testing"],  # integrations
+    ["lambda_hooks", "testing"],  # integrations
     ["cli.progress", "pytest_plugin"],
     ["cli.fetch"],
     ["cli.main"],

@@ -388,7 +388,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch, *, part: int, chunk: int) -> None:
 
 def full_jitter(monkeypatch: pytest.MonkeyPatch, share: float = 1.0) -> None:
     """The longest back-off that there can be, or another share of it."""
-    monkeypatch.setattr(exchange, "random", lambda: share)
+    monkeypatch.setattr(exchange, "draw", lambda: share)
 
 
 def filled(response: Response, size: int) -> bytes:
