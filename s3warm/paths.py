@@ -15,7 +15,7 @@ from s3warm.values import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from pathlib import Path
@@ -38,6 +38,8 @@ _BUFFER = 256 * 1024  # bytes that a stream reads ahead
 class Paths:
     """The part of the cache that hands out files. Each has a pin, which keeps the file as it is for as long as it is used."""
 
+    _clock: Callable[[], float]
+    _look: Callable[[float], float]
     _memory: HotTier
     _counters: Counters
     _announcer: Announcer
@@ -210,6 +212,7 @@ class Paths:
         where, bound = self._asked(bucket, key, version_id, ttl)
         if self._finder is not None:
             with contextlib.suppress(NoRoom):
+                self._look(float(self._clock()))
                 entry = self._finder.find(where, bound)
                 return io.BufferedReader(PinnedFile(entry.path, entry.pin))
         return self._stream(where)
@@ -256,6 +259,7 @@ class Paths:
                 f"{where}: there is no disk to put a file (disk_budget is 0, or this is Windows); open() and get() need none"
             )
             raise DiskUnavailableError(message, bucket=where.bucket, key=where.key)
+        self._look(float(self._clock()))
         try:
             return self._finder.find(where, bound)
         except NoRoom as error:

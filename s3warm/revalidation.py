@@ -132,7 +132,8 @@ class Revalidation:
     @contextlib.contextmanager
     def turn(self, tier: FileTier | None, where: ObjectKey, held: Held | None, bound: float | None) -> Iterator[bool]:
         """Let other processes on the directory bring the object first, if they are at it; whether it is there now."""
-        if tier is None or bound == 0:  # it is for this call to ask
+        # With ttl=0 it is for this call to ask; in an outage nobody waits for others to find that out as well.
+        if tier is None or bound == 0 or not self._watch.may_ask(where, float(self._clock())):
             yield False
             return
         left = deadlines.left()
