@@ -14,7 +14,6 @@ import pytest
 
 from tests.bench.report import Table
 from tests.lambdabox import figures
-from tests.lambdabox.available import why_not
 from tests.lambdabox.box import LambdaBox
 from tests.lambdabox.errors import BoxCrashed
 from tests.lambdabox.generated import GeneratedOrigin
@@ -31,19 +30,10 @@ RUNS = 5
 pytestmark = [pytest.mark.usefixtures("boxes"), pytest.mark.timeout(1800 if SOAK else 120)]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[GeneratedOrigin]:
-    missing = why_not()
-    if missing is not None:
-        pytest.skip(f"no LambdaBox here: {missing}")
-    with GeneratedOrigin() as made:
-        yield made
-
-
 @pytest.fixture
-def origin(shared: GeneratedOrigin) -> GeneratedOrigin:
-    shared.forget()
-    return shared
+def origin(generated: GeneratedOrigin) -> GeneratedOrigin:
+    generated.forget()
+    return generated
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.lambdabox.available import why_not
 from tests.lambdabox.box import LambdaBox
 from tests.lambdabox.errors import HandlerError
 from tests.lambdabox.generated import GeneratedOrigin
@@ -27,41 +26,32 @@ pytestmark = [pytest.mark.usefixtures("boxes"), pytest.mark.timeout(1800 if SOAK
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[GeneratedOrigin]:
-    missing = why_not()
-    if missing is not None:
-        pytest.skip(f"no LambdaBox here: {missing}")
-    with GeneratedOrigin() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def roomy(origin: GeneratedOrigin) -> Iterator[LambdaBox]:
+def roomy(generated: GeneratedOrigin) -> Iterator[LambdaBox]:
     """A box with room for the limits that are set."""
-    with _box(origin, 512) as made:
+    with _box(generated, 512) as made:
         yield made
         assert made.oom_kills() == 0
 
 
 @pytest.fixture(scope="module")
-def huge(origin: GeneratedOrigin, tmp_path_factory: pytest.TempPathFactory) -> str:
+def huge(generated: GeneratedOrigin, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The key, in `bucket`, of an object of 256 MiB."""
     path = tmp_path_factory.mktemp("huge") / "huge"
     with path.open("wb") as file:
         file.truncate(256 * MIB)
-    origin.put("bucket", "huge", path, etag="0-2")
+    generated.put("bucket", "huge", path, etag="0-2")
     return "huge"
 
 
 def _box(
-    origin: GeneratedOrigin,
+    generated: GeneratedOrigin,
     memory_mb: int,
     tmp_mb: int = 512,
     handler: Path = HANDLER,
     environ: Mapping[str, str] | None = None,
 ) -> LambdaBox:
     return LambdaBox(
-        handler, memory_mb, tmp_mb, {"AWS_ENDPOINT_URL": origin.endpoint, "BODIES": origin.folder, **(environ or {})}
+        handler, memory_mb, tmp_mb, {"AWS_ENDPOINT_URL": generated.endpoint, "BODIES": generated.folder, **(environ or {})}
     )
 
 
@@ -103,9 +93,9 @@ def test_an_object_that_fills_the_disk_budget(roomy: LambdaBox) -> None:
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["noise", "text"])
-def test_the_largest_body_that_get_accepts_now(origin: GeneratedOrigin, huge: str, *, text: bool) -> None:
+def test_the_largest_body_that_get_accepts_now(generated: GeneratedOrigin, huge: str, *, text: bool) -> None:
     """What is free moves by some pages from call to call, so that the limit is known within a MiB."""
-    with _box(origin, 128) as box:
+    with _box(generated, 128) as box:
         box.invoke({"action": "hold", "size": 16 * MIB})
         assert box.invoke({"action": "get", "keys": [key_of(0, 1000, text=True)]})["wrong"] == []
         left = _left(box.invoke({"action": "try", "bucket": "bucket", "key": huge}))
@@ -118,10 +108,10 @@ def test_the_largest_body_that_get_accepts_now(origin: GeneratedOrigin, huge: st
         assert box.oom_kills() == 0
 
 
-def test_many_tiny_objects(origin: GeneratedOrigin) -> None:
+def test_many_tiny_objects(generated: GeneratedOrigin) -> None:
     draws = random.Random(3)
     keys = [key_of(number, 20, text=False) for number in range(TINY)]
-    with _box(origin, 128, handler=TINY_HANDLER) as box:
+    with _box(generated, 128, handler=TINY_HANDLER) as box:
         told = [box.invoke({"keys": keys[at : at + BATCH]}, timeout=60) for at in range(0, TINY, BATCH)]
         told.append(box.invoke({"keys": draws.choices(keys, k=BATCH)}, timeout=60))
         assert box.oom_kills() == 0
@@ -137,8 +127,8 @@ def test_many_tiny_objects(origin: GeneratedOrigin) -> None:
     print(f"{last['disk_bytes'] / MIB:.1f} MiB of /tmp, {last['evictions']:,} evictions")
 
 
-def test_a_body_of_twice_the_memory_is_refused(origin: GeneratedOrigin, huge: str) -> None:
-    with _box(origin, 128) as box:
+def test_a_body_of_twice_the_memory_is_refused(generated: GeneratedOrigin, huge: str) -> None:
+    with _box(generated, 128) as box:
         with pytest.raises(HandlerError) as caught:
             box.invoke({"action": "size", "bucket": "bucket", "key": huge})
         assert caught.value.error_type == "ObjectTooLargeError"
@@ -148,10 +138,10 @@ def test_a_body_of_twice_the_memory_is_refused(origin: GeneratedOrigin, huge: st
         assert box.oom_kills() == 0
 
 
-def test_the_cache_gives_way_to_the_handler(origin: GeneratedOrigin) -> None:
+def test_the_cache_gives_way_to_the_handler(generated: GeneratedOrigin) -> None:
     """136 MiB are cached when the handler takes 60 % of the memory for itself, which leaves some 20 MiB."""
     keys = [key_of(0, 100, text=False), *(key_of(number, 4 * MIB, text=False) for number in range(1, 35))]
-    with _box(origin, 512, environ={"S3WARM_MEMORY_BUDGET": "140MiB"}) as box:
+    with _box(generated, 512, environ={"S3WARM_MEMORY_BUDGET": "140MiB"}) as box:
         told = box.invoke({"action": "crowd", "keys": keys, "size": 512 * MIB * 6 // 10})
         assert box.oom_kills() == 0
     before, after = told["before"] / MIB, told["after"] / MIB
@@ -161,16 +151,16 @@ def test_the_cache_gives_way_to_the_handler(origin: GeneratedOrigin) -> None:
     assert told["misses"] == 0
 
 
-def test_a_mapped_model_does_not_empty_the_cache(origin: GeneratedOrigin, tmp_path: Path) -> None:
+def test_a_mapped_model_does_not_empty_the_cache(generated: GeneratedOrigin, tmp_path: Path) -> None:
     """Its pages are the kernel's, which drops them when memory is short."""
     model = tmp_path / "model"
     block = random.Random(4).randbytes(MIB)
     with model.open("wb") as file:
         for _ in range(300):
             file.write(block)
-    origin.put("bucket", "model", model, etag="1-2")
+    generated.put("bucket", "model", model, etag="1-2")
     keys = [key_of(number, 4 * MIB, text=False) for number in range(25)]
-    with _box(origin, 512, tmp_mb=2048) as box:
+    with _box(generated, 512, tmp_mb=2048) as box:
         told = box.invoke({"action": "map", "bucket": "bucket", "model": "model", "keys": keys}, timeout=60)
         assert box.oom_kills() == 0
     assert told["touched"] > 300 * MIB

@@ -12,7 +12,6 @@ import pytest
 
 from tests.bench.report import Table
 from tests.lambdabox import figures, replay
-from tests.lambdabox.available import why_not
 from tests.lambdabox.box import LambdaBox
 from tests.lambdabox.errors import BoxCrashed
 from tests.lambdabox.generated import GeneratedOrigin
@@ -30,15 +29,6 @@ pytestmark = [pytest.mark.usefixtures("boxes"), pytest.mark.timeout(1800 if SOAK
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[GeneratedOrigin]:
-    missing = why_not()
-    if missing is not None:
-        pytest.skip(f"no LambdaBox here: {missing}")
-    with GeneratedOrigin() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def measured() -> Iterator[dict[str, dict[str, Any]]]:
     """Figures by size of the function; kept when all are there."""
     rows: dict[str, dict[str, Any]] = {}
@@ -48,11 +38,11 @@ def measured() -> Iterator[dict[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("memory_mb", SIZES)
 def test_random_work_is_not_killed_and_hits(
-    memory_mb: int, origin: GeneratedOrigin, measured: dict[str, dict[str, Any]]
+    memory_mb: int, generated: GeneratedOrigin, measured: dict[str, dict[str, Any]]
 ) -> None:
     asked = steps(memory_mb, INVOCATIONS * GETS, seed=1)
     begin = time.monotonic()
-    with _box(origin, memory_mb) as box:
+    with _box(generated, memory_mb) as box:
         answers = _run(box, asked)
         assert box.oom_kills() == 0
     seconds = time.monotonic() - begin
@@ -73,15 +63,15 @@ def test_random_work_is_not_killed_and_hits(
 
 
 @pytest.mark.parametrize("memory_mb", [128, 512])
-def test_the_same_work_with_a_dict_is_killed(memory_mb: int, origin: GeneratedOrigin) -> None:
-    with _box(origin, memory_mb) as box:
+def test_the_same_work_with_a_dict_is_killed(memory_mb: int, generated: GeneratedOrigin) -> None:
+    with _box(generated, memory_mb) as box:
         with pytest.raises(BoxCrashed, match="signal 9"):
             _run(box, steps(memory_mb, INVOCATIONS * GETS, seed=1), cache="dict")
         assert box.oom_kills() > 0
 
 
-def _box(origin: GeneratedOrigin, memory_mb: int) -> LambdaBox:
-    environ = {"AWS_ENDPOINT_URL": origin.endpoint, "BODIES": origin.folder, "S3WARM_TTL": "86400"}
+def _box(generated: GeneratedOrigin, memory_mb: int) -> LambdaBox:
+    environ = {"AWS_ENDPOINT_URL": generated.endpoint, "BODIES": generated.folder, "S3WARM_TTL": "86400"}
     return LambdaBox(HANDLER, memory_mb, environ=environ)
 
 
