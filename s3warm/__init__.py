@@ -139,14 +139,14 @@ def preload(
     return default_cache().preload(*sources, timeout=timeout, concurrency=concurrency, strict=strict)
 
 
-def get_many(sources: Iterable[S], concurrency: int | None = None) -> dict[S, bytes]:
+def get_many(sources: Iterable[S], *, ttl: float | timedelta | None = None, concurrency: int | None = None) -> dict[S, bytes]:
     """See `Cache.get_many`."""
-    return default_cache().get_many(sources, concurrency)
+    return default_cache().get_many(sources, ttl=ttl, concurrency=concurrency)
 
 
-def glob(pattern: str, limit: int = 1000) -> list[str]:
+def glob(pattern: str, *, limit: int = 1000) -> list[str]:
     """See `Cache.glob`."""
-    return default_cache().glob(pattern, limit)
+    return default_cache().glob(pattern, limit=limit)
 
 
 def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:

@@ -6,6 +6,7 @@ from s3warm import pool
 from s3warm.cache import ReadThrough
 from s3warm.errors import ObjectTooLargeError, S3WarmError
 from s3warm.rules import freshness
+from s3warm.values import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,13 +69,16 @@ class Bulk(ReadThrough):
         """
         from s3warm.preloading import preload
 
-        return preload(self._bring, sources, timeout=timeout, concurrency=concurrency, strict=strict)
+        return preload(self._bring, self._tier_of, sources, timeout=timeout, concurrency=concurrency, strict=strict)
 
-    def get_many(self, sources: Iterable[S], concurrency: int | None = None) -> dict[S, bytes]:
+    def get_many(
+        self, sources: Iterable[S], *, ttl: float | timedelta | None = None, concurrency: int | None = None
+    ) -> dict[S, bytes]:
         """The bodies of many objects, those that are missing several at a time, within the `deadline` in force.
 
         Args:
             sources: `"s3://bucket/key"` or tuples `(bucket, key)`.
+            ttl: as `get` has it.
             concurrency: objects that are fetched at a time; 8 without it.
 
         Returns:
@@ -97,18 +101,19 @@ class Bulk(ReadThrough):
         objects = several(sources)
         at_once = pool.at_most(concurrency, AT_ONCE)
         self._ledger.look(self._clock())
-        bodies: dict[ObjectKey, bytes | None] = {where: self._fresh_in_memory(where) for where in objects.values()}
+        bound = None if ttl is None else seconds(ttl, "ttl of get_many")
+        bodies: dict[ObjectKey, bytes | None] = {where: self._fresh_in_memory(where, bound) for where in objects.values()}
         missing = [where for where, body in bodies.items() if body is None]
 
         def fetch(number: int) -> None:
             where = missing[number]
-            bodies[where] = self.get(where.bucket, where.key)
+            bodies[where] = self.get(where.bucket, where.key, ttl=ttl)
 
         pool.run(fetch, len(missing), at_once)
         return {source: bodies[where] for source, where in objects.items()}  # type: ignore[misc]
 
-    def glob(self, pattern: str, limit: int = 1000) -> list[str]:
-        """The URIs of the objects that match a pattern, in the order of their keys; one listing, which needs `s3:ListBucket`.
+    def glob(self, pattern: str, *, limit: int = 1000) -> list[str]:
+        """The URIs of the objects that match a pattern, in the order of their keys; one listing each time, which needs `s3:ListBucket`.
 
         `*` and `?` stand for anything but a `/`, `**` also for that (and `/**/` for a single `/`), `[...]` for one of the characters, as in
         `fnmatch`; `[*]` for a star itself. The part before the first wildcard is what is listed: the longer, the better. Folders of
@@ -142,7 +147,7 @@ class Bulk(ReadThrough):
             self._counters.errors += 1
             raise ValueError(
                 f"pattern {pattern!r}: more than {bound:,} keys begin with {parsed.prefix!r}, the part before the first wildcard; "
-                "make that part longer"
+                "make that part longer, or raise limit above that"
             ) from None
         except S3WarmError:
             self._counters.errors += 1
@@ -156,15 +161,15 @@ class Bulk(ReadThrough):
             )
         return found
 
-    def _fresh_in_memory(self, where: ObjectKey) -> bytes | None:
+    def _fresh_in_memory(self, where: ObjectKey, bound: float | None) -> bytes | None:
         held = self._memory.get(where)
-        if held is None or not self._revalidation.is_fresh(held, None):
+        if held is None or not self._revalidation.is_fresh(held, bound):
             return None
         self._memory.hit(where)
         return held.body
 
-    def _bring(self, where: ObjectKey) -> tuple[str, str, int]:
-        """Bring an object into the cache: what came of it, the tier that holds it now, its size in bytes."""
+    def _bring(self, where: ObjectKey) -> tuple[str, int]:
+        """Bring an object into the cache: what came of it, its size in bytes."""
         before, now = self._held(where), float(self._clock())
         entry: Entry | FileEntry
         try:
@@ -174,8 +179,12 @@ class Bulk(ReadThrough):
                 raise
             entry = self._file(where, None)
             entry.pin.release()
+        return _outcome(entry, before, now), entry.size
+
+    def _tier_of(self, where: ObjectKey) -> str:
+        """The nearest tier that holds an object; "" if none does."""
         held = self._held(where)
-        return _outcome(entry, before, now), held[0].tier if held else "", entry.size
+        return held[0].tier if held else ""
 
     def _held(self, where: ObjectKey) -> list[Held]:
         return [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]

@@ -132,6 +132,7 @@ class ReadThrough(Front, Paths):
         """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
         self._flights.renew()
         self._ledger.renew()
+        self._counters.renew()
         self.renew_pins()
         for tier in self._tiers:
             tier.renew()

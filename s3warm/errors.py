@@ -79,6 +79,7 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
     Attributes:
         outage: False where the trouble is this object's own (it is archived, say) and the endpoint is well.
         late: True where the caller's own `deadline` ended it.
+        silence: seconds for which S3 had not answered by then.
 
     Example:
         >>> issubclass(OriginUnavailableError, ConnectionError)
@@ -87,6 +88,7 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
 
     outage = True
     late = False
+    silence = 0.0
 
 
 class ObjectTooLargeError(S3WarmError):

@@ -23,6 +23,7 @@ from s3warm.rules.eviction import Cost
 from s3warm.settings import resolve, switch
 from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.memory import MemoryTier
+from s3warm.tiers.temporary import temporary_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from s3warm.origin.base import Requests
     from s3warm.settings import Settings
 
-__all__ = ["Cache", "alive", "temporary_directory"]
+__all__ = ["Cache", "alive"]
 
 LAMBDA_DIRECTORY = "/tmp/s3warm"  # noqa: S108  # private: made 0700 and refused if it is anybody else's
 
@@ -293,12 +294,6 @@ class Cache(Bulk):
         if client is not None:
             return client_namespace(client) or f"private {os.urandom(16).hex()}"
         return _default_chain(os.environ)
-
-
-def temporary_directory() -> str:
-    """A name that nobody can guess; the directory is made when it is first needed. `tempfile` would cost 5 ms of imports."""
-    parent = os.environ.get("TMPDIR", "/tmp")  # noqa: S108  # the folder in it is private, and its name cannot be guessed
-    return os.path.join(parent, f"s3warm-{os.getpid()}-{os.urandom(8).hex()}")
 
 
 def _default_chain(environ: Mapping[str, str]) -> str:

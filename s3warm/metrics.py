@@ -73,6 +73,10 @@ class Counters:
         for name in _COUNTED:
             setattr(self, name, 0)
 
+    def renew(self) -> None:
+        """This is a forked child: what was counted is its parent's."""
+        self.__init__()  # type: ignore[misc]
+
     def snapshot(self, **others: int) -> Stats:
         """The counters now, together with what is counted or measured elsewhere."""
         return Stats(**{**{name: getattr(self, name) for name in _COUNTED}, **others})

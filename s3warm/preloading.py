@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Source = str | tuple[str, str] | Callable[[], object]
-    # Brings an object and says what became of it: outcome, tier, bytes.
-    Bring = Callable[[ObjectKey], tuple[str, str, int]]
+    # Brings an object and says what became of it: outcome and bytes.
+    Bring = Callable[[ObjectKey], tuple[str, int]]
 
 __all__ = ["AT_ONCE", "preload"]
 
@@ -38,6 +38,7 @@ NAMED = 3  # sources that a warning names
 
 def preload(
     bring: Bring,
+    tier_of: Callable[[ObjectKey], str],
     sources: Sequence[Source],
     *,
     timeout: float | timedelta | None,
@@ -58,6 +59,10 @@ def preload(
 
     with contextlib.nullcontext() if allowed is None else deadlines.deadline(allowed, 0):
         pool.run(work, len(places), at_once)
+    # Where each is when all are done: what came first may have had to go from memory again.
+    for number, what in enumerate(places):
+        if number in done and isinstance(what, ObjectKey) and done[number].error is None:
+            done[number] = done[number]._replace(tier=tier_of(what))
     report = PreloadReport(
         tuple(done.get(number) or Preloaded(_named(source), "unfinished") for number, source in enumerate(sources)),
         time.monotonic() - begun,
@@ -93,16 +98,16 @@ def _named(source: Source) -> str | tuple[str, str]:
 
 def _one(bring: Bring, source: Source, what: ObjectKey | Callable[[], object]) -> Preloaded:
     begun = time.monotonic()
-    outcome, tier, size = "called", "", 0
+    outcome, size = "called", 0
     failure: Exception | None = None
     try:
         if isinstance(what, ObjectKey):
-            outcome, tier, size = bring(what)
+            outcome, size = bring(what)
         else:
             size = _size(_settled(what(), source))
     except Exception as error:  # noqa: BLE001  # whatever it is, it is in the report
         outcome, failure = "unfinished" if getattr(error, "late", False) is True else "failed", error
-    return Preloaded(_named(source), outcome, tier, size, time.monotonic() - begun, failure)
+    return Preloaded(_named(source), outcome, "", size, time.monotonic() - begun, failure)
 
 
 def _settled(result: object, source: Source) -> object:
@@ -156,7 +161,7 @@ def _warn(report: PreloadReport, why: str) -> None:
         counts.append(f"{unfinished:,} unfinished{why}")
     more = f"; and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
     message = (
-        f"preload: {len(missing):,} of {len(report.sources):,} sources are not there ({', '.join(counts)}), and are loaded when they are "
+        f"preload: {len(missing):,} of {len(report.sources):,} sources are not loaded yet ({', '.join(counts)}), and will be when they are "
         f"asked for. {_said(missing[:NAMED])}{more}"
     )
     fields = {

@@ -17,8 +17,8 @@ class Preloaded(NamedTuple):
         outcome: `"fetched"` from S3, `"fresh"` (it was there already), `"revalidated"` (there already, and S3 was asked whether it has
             changed), `"stale"` (S3 could not be asked, an older copy is there), `"called"` (a callable), `"failed"`, or `"unfinished"` (the
             time was over before it was done, or begun).
-        tier: where it is now, `"memory"` or `"disk"`; `""` if nowhere, and for callables.
-        bytes: size of the body; of a callable that of the file or the `bytes` that it gave, else 0.
+        tier: where it is when all are done, `"memory"` or `"disk"`; `""` if nowhere, and for callables.
+        bytes: size of the object; of a callable that of the file or the `bytes` that it gave, 0 for anything else.
         seconds: the time that it took.
         error: what was raised; None if nothing was, as for a source that was not begun.
     """
@@ -39,8 +39,8 @@ class PreloadReport(NamedTuple):
     Example:
         >>> report = PreloadReport((Preloaded("s3://cfg/flags.json", "fetched", "memory", 2**19, 0.03),), 0.03)
         >>> print(report)
-        s3://cfg/flags.json  fetched  memory  0.50 MiB  0.03 s
-        1 source, 0.50 MiB in 0.03 s: 1 fetched
+        s3://cfg/flags.json  fetched  memory  512.0 KiB  0.03 s
+        1 source, 512.0 KiB in 0.03 s: 1 fetched
         >>> report.ok, report.bytes, report.failed
         (True, 524288, ())
     """
@@ -77,7 +77,7 @@ class PreloadReport(NamedTuple):
                 shown(each.source),
                 each.outcome,
                 each.tier,
-                "" if each.error or each.outcome == "unfinished" else _size(each.bytes),
+                _size(each.bytes) if each.bytes else "",
                 f"{each.seconds:.2f} s",
             )
             for each in self.sources
@@ -94,7 +94,7 @@ class PreloadReport(NamedTuple):
         counts = [(sum(each.outcome == outcome for each in self.sources), outcome) for outcome in OUTCOMES]
         said = ", ".join(f"{count:,} {outcome}" for count, outcome in counts if count)
         many = "1 source" if len(self.sources) == 1 else f"{len(self.sources):,} sources"
-        summary = f"{many}, {_size(self.bytes)} in {self.seconds:.2f} s"
+        summary = f"{many}{f', {_size(self.bytes)}' if self.bytes else ''} in {self.seconds:.2f} s"
         return "\n".join([*lines, f"{summary}: {said}" if said else summary])
 
 
@@ -112,4 +112,4 @@ def reason(source: Preloaded) -> str:
 
 
 def _size(number: int) -> str:
-    return f"{number / 2**20:,.2f} MiB"
+    return f"{number / 2**20:,.2f} MiB" if number >= 2**20 else f"{number / 2**10:,.1f} KiB"

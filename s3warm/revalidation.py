@@ -182,7 +182,8 @@ class Revalidation:
             self._watch.answered(where)
             raise
         except (OriginUnavailableError, IntegrityError) as error:
-            self._watch.failed(where, error, asked_at)
+            # From now on, not from when it was asked: a time-out lasts longer than the first pauses.
+            self._watch.failed(where, error, float(self._clock()))
             if stand_in is None or arrival.held is None:
                 raise
             return self._serve_stale(stand_in, str(error))

@@ -72,7 +72,7 @@ TABLE: tuple[Setting, ...] = (
         None,
         values.directory,
         "a path, or None",
-        "where the disk tier lies; None: `/tmp/s3warm` in Lambda, elsewhere a temporary one, removed at exit",
+        "where the disk tier lies; None: `/tmp/s3warm` in Lambda, elsewhere a temporary one for each process, removed at its exit",
     ),
     Setting(
         "max_memory_object",

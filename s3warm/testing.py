@@ -12,10 +12,11 @@ import os
 from email.utils import formatdate
 
 from s3warm.default import making
-from s3warm.factory import Cache, temporary_directory
+from s3warm.factory import Cache
 from s3warm.keys import locate
 from s3warm.origin.base import Listed, TransportError
 from s3warm.record import NamedTuple
+from s3warm.tiers.temporary import temporary_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class FakeRequest(NamedTuple):
 
 
 class FakeS3:
-    """An S3 in memory. `s3[uri] = body` writes an object, `del s3[uri]` deletes it.
+    """An S3 in memory. `s3[uri] = body` writes an object, `s3[uri]` reads it, `del s3[uri]` deletes it.
 
     Attributes:
         requests: every `FakeRequest` so far, in order.
@@ -82,6 +83,13 @@ class FakeS3:
 
     def __setitem__(self, uri: str, body: bytes) -> None:
         self.put(uri, body)
+
+    def __getitem__(self, uri: str) -> bytes:
+        where = locate(uri)
+        versions = self._objects.get((where.bucket, where.key))
+        if not versions:
+            raise KeyError(uri)
+        return versions[-1].body
 
     def __delitem__(self, uri: str) -> None:
         where = locate(uri)

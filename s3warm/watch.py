@@ -27,9 +27,9 @@ class OriginWatch:
 
     def failed(self, where: ObjectKey, error: S3WarmError, now: float) -> None:
         """S3 is out of reach, or it is well and this one object is not, or there was no time to find out."""
-        if isinstance(error, OriginUnavailableError) and error.late and not error.outage:
+        if isinstance(error, OriginUnavailableError) and error.late and not self._outages.silent(where.bucket, error.silence):
             return
-        if isinstance(error, OriginUnavailableError) and error.outage:
+        if isinstance(error, OriginUnavailableError) and (error.outage or error.late):
             self._outages.failed(where.bucket, now)
             message = f"S3 cannot be reached for bucket {where.bucket}; copies stand in where they may ({error})"
             self._troubles.report(f"origin {where.bucket}", message, bucket=where.bucket)

@@ -224,7 +224,6 @@ PART = 8 * 1024 * 1024  # bytes of one ranged request; AWS recommends 8 to 16 Mi
 CHUNK = 256 * 1024
 PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it, and what TLS takes
 BUFFERS = 8 * PER_CONNECTION  # for one object: at 85 to 90 MB/s a connection, eight fill what a function has
-LONG = 1.0  # seconds: who has not answered until then is out of reach (S3 takes 20 to 200 ms)
 
 
 class Request(NamedTuple):
@@ -309,7 +308,8 @@ class Damaged(TransportError):
 
 
 class Late(TransportError):
-    """The deadline of the request has passed, which says little of S3, unless it had had `allowed` seconds to answer."""
+    """The deadline of the request has passed, when S3 had been silent for `waited` seconds."""
 
-    def __init__(self, message: str = "there was no time left to ask S3", *, allowed: float = 0.0) -> None:
-        super().__init__(message, transient=False, outage=allowed >= LONG)
+    def __init__(self, message: str = "there was no time left to ask S3", *, waited: float = 0.0) -> None:
+        super().__init__(message, transient=False, outage=False)
+        self.waited = waited

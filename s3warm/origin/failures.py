@@ -104,7 +104,8 @@ def of_transport(key: ObjectKey, error: TransportError) -> Failure:
     """The failure that no answer, or half of one, stands for."""
     advice = f"; {error.advice}" if error.advice else ""
     unavailable = _unavailable(key, f"{error}{advice}", outage=error.outage)
-    unavailable.late = isinstance(error, Late)
+    if isinstance(error, Late):
+        unavailable.late, unavailable.silence = True, error.waited
     return Failure(
         unavailable,
         transient=error.transient,
@@ -126,6 +127,8 @@ def _not_found(key: ObjectKey, code: str) -> str:
     message = f"{key} does not exist; check the key"
     if "%" in key.key or "+" in key.key:
         message += "; keys in S3 event notifications are URL-encoded: decode them with urllib.parse.unquote_plus() before they are used here"
+    if "*" in key.key:
+        message += "; for a pattern ask glob()"
     return message
 
 

@@ -51,7 +51,7 @@ def in_time(send: Callable[[], T], deadline: float, drop: Callable[[T], object])
         return answer.result(allowed)
     except futures.TimeoutError:
         if answer.cancel():
-            raise Late(f"no answer in the {allowed:.1f} s that were left", allowed=allowed) from None
+            raise Late(f"no answer in the {allowed:.3g} s that were left", waited=allowed) from None
         return answer.result()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["FIRST_RETRY_AFTER", "MAX_RETRY_AFTER", "Outages", "retry_after"]
+__all__ = ["FIRST_RETRY_AFTER", "LONG", "MAX_RETRY_AFTER", "Outages", "retry_after"]
 
 FIRST_RETRY_AFTER = 1.0  # seconds
+LONG = 1.0  # seconds: who has not answered until then is out of reach (S3 takes 20 to 200 ms)
 MAX_RETRY_AFTER = 30.0  # seconds; a function must notice soon that S3 is back
 
 
@@ -21,15 +22,21 @@ def retry_after(failures: int) -> float:
 class Outages:
     """Which buckets are out of reach, and when to ask them again. A clock set back never keeps one in peace for longer than that."""
 
-    __slots__ = ("_open",)
+    __slots__ = ("_open", "_silence")
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[int, float]] = {}  # failures in a row, time of the last one
+        self._silence: dict[str, float] = {}  # seconds in all that callers have waited in vain for an answer
 
     def failed(self, bucket: str, now: float) -> None:
         """One more request went wrong."""
         failures, _ = self._open.get(bucket, (0, now))
         self._open[bucket] = (failures + 1, now)
+
+    def silent(self, bucket: str, seconds: float) -> bool:
+        """Callers had no more time to wait for an answer; True once they have waited, together, for as long as no S3 takes."""
+        self._silence[bucket] = self._silence.get(bucket, 0.0) + seconds
+        return self._silence[bucket] >= LONG
 
     def may_ask(self, bucket: str, now: float) -> bool:
         """Whether it is time to ask (again)."""
@@ -41,4 +48,6 @@ class Outages:
 
     def over(self, bucket: str) -> bool:
         """The origin has answered; True if that ends an outage."""
+        if self._silence:
+            self._silence.pop(bucket, None)
         return bool(self._open) and self._open.pop(bucket, None) is not None

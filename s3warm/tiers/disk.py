@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from s3warm.rules.budget import Budget, Share
     from s3warm.rules.eviction import Cost
     from s3warm.tiers.base import Account, Evicted, Held
+    from s3warm.tiers.locks import RangeLock
     from s3warm.tiers.pins import Pins
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
@@ -73,6 +74,7 @@ class DiskTier(HandsOutFiles):
     ) -> None:
         self._temporary = temporary
         self._pid = os.getpid()
+        self._occupied: RangeLock | None = None
         if temporary:
             atexit.register(self.close)
         self.path = directory
@@ -192,6 +194,8 @@ class DiskTier(HandsOutFiles):
 
                 atexit.unregister(self.close)
                 rmtree(self.path, ignore_errors=True)
+            if self._occupied is not None:
+                self._occupied.release()
 
     def before_fork(self) -> Callable[[], None] | None:
         """See `FileTier.before_fork`."""
@@ -296,6 +300,11 @@ class DiskTier(HandsOutFiles):
 
         directory = Directory(self.path)
         directory.prepare()
+        if self._temporary and self._occupied is None:
+            from s3warm.tiers.temporary import occupy, sweep
+
+            self._occupied = occupy(self.path)
+            sweep()
         # They outlive a database that has to be made anew: who was given a file goes on using it.
         pins = self._pins = self._pins or Pins(directory.pins)
         pins.follow()

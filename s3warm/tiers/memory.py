@@ -170,8 +170,9 @@ class MemoryTier:
             return self._gone_hits + sum(slot.hits for bucket in self.slots.values() for slot in bucket.values())
 
     def renew(self) -> None:
-        """See `Tier.renew`."""
+        """See `Tier.renew`. Hits so far are the parent's."""
         self._lock = threading.RLock()
+        self._gone_hits -= self.hits()
 
     def close(self) -> None:
         """See `Tier.close`. Nothing is admitted from now on."""

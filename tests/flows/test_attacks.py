@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,6 @@ from tests.support.tiers import Journal, disk_tier, memory_tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from s3warm import Event
 
@@ -540,3 +540,85 @@ def test_an_answer_asked_for_earlier_does_not_replace_that_of_a_strict_call() ->
     go_on.set()
     first.join(30)
     assert cache.get(URI) == b"new"
+
+
+COUNTED = """
+import os
+from s3warm.testing import FakeCache, FakeS3
+cache = FakeCache(FakeS3({"s3://b/k": b"body"}))
+cache.get("b", "k")
+cache.get("b", "k")
+if not os.fork():
+    before = cache.stats()
+    cache.get("b", "k")
+    after = cache.stats()
+    counted = [before.misses, before.memory_hits, before.origin_requests, after.memory_hits, after.memory_entries]
+    os._exit(0 if counted == [0, 0, 0, 1, 1] else 1)
+assert os.wait()[1] == 0
+assert (cache.stats().misses, cache.stats().memory_hits) == (1, 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows has not")
+def test_a_forked_child_counts_from_the_start() -> None:
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", COUNTED], check=True, timeout=60)
+
+
+LEFT = """
+import os, signal
+import s3warm
+from s3warm.factory import Cache
+class Warming(Cache):
+    def _supplier(self, client, settings):
+        from s3warm.testing import FakeS3
+        return FakeS3({"s3://b/k": b"body" * 100_000})
+cache = Warming()
+cache.get("b", "k")
+print(cache.budgets().directory if hasattr(cache.budgets(), "directory") else cache._disk_tier.path, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows has not")
+def test_the_temporary_directory_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    def run(end: str) -> Path:
+        command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LEFT + end]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stderr == ""
+        return Path(done.stdout.strip())
+
+    def age(path: Path) -> None:
+        os.utime(path, (NOW, NOW))  # those that are not yet a minute old may be being made
+
+    killed, young = run("os.kill(os.getpid(), signal.SIGKILL)"), run("os.kill(os.getpid(), signal.SIGTERM)")
+    foreign = tmp_path / "s3warm-17-notours"
+    foreign.mkdir()
+    age(killed)
+    age(foreign)
+    assert killed.parent == young.parent == tmp_path
+    assert killed.exists()
+    # A process that lives, or a child that it has forked, keeps its directory.
+    keeping = subprocess.Popen(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LEFT + "if os.fork(): os._exit(0)\nimport sys; sys.stdin.read()"],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert keeping.stdin is not None
+    assert keeping.stdout is not None
+    used = Path(keeping.stdout.readline().strip())
+    keeping.wait(30)
+    age(used)
+    last = run("")
+    assert not last.exists()
+    assert not killed.exists()
+    assert young.exists()
+    assert foreign.exists()
+    assert used.exists()
+    keeping.stdin.close()
+    keeping.stdout.read()  # the child has ended
+    keeping.stdout.close()
+    run("")
+    assert not used.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from botocore.config import Config
 
 import s3warm
 from s3warm import Cache, OriginUnavailableError
-from s3warm.testing import fake_s3
+from s3warm.origin.base import Late, Request, TransportError
+from s3warm.testing import FakeS3, fake_s3
 
 URI = "s3://cfg/flags.json"
 
@@ -112,6 +114,58 @@ def test_what_is_fresh_is_served_whatever_the_time() -> None:
             assert s3warm.path(URI).read_bytes() == b"{}"
 
 
+class Silence:
+    """An S3 that has not answered when the callers' time is over."""
+
+    def __init__(self, s3: FakeS3, waited: float) -> None:
+        self.s3, self.waited, self.asked = s3, waited, 0
+
+    def __call__(self, request: Request) -> None:
+        self.asked += 1
+        self.s3.advance(self.waited)
+        raise Late("no answer", waited=self.waited)
+
+
+def test_an_s3_that_is_silent_for_longer_than_it_ever_takes_is_left_in_peace(caplog: pytest.LogCaptureFixture) -> None:
+    """However little time each caller has."""
+    with fake_s3({URI: b"{}"}, ttl=60) as s3:
+        s3warm.get(URI)
+        s3.advance(60)
+        silence = s3.before_answer = Silence(s3, 0.3)
+        assert all(s3warm.entry(URI).stale for _ in range(4))
+        assert silence.asked == 4
+        assert [record.getMessage()[:36] for record in caplog.records] == ["S3 cannot be reached for bucket cfg;"]
+        assert all(s3warm.entry(URI).stale for _ in range(100))
+        assert silence.asked == 4
+        s3.advance(1)
+        s3.before_answer = None
+        assert not s3warm.entry(URI).stale
+        assert [record.getMessage() for record in caplog.records[1:]] == ["S3 answers again for bucket cfg"]
+
+
+def test_an_answer_in_between_ends_the_silence(caplog: pytest.LogCaptureFixture) -> None:
+    with fake_s3({URI: b"{}"}, ttl=60) as s3:
+        s3warm.get(URI)
+        for _ in range(9):
+            s3.advance(60)
+            s3.before_answer = Silence(s3, 0.4)
+            assert s3warm.entry(URI).stale
+            assert s3warm.entry(URI).stale
+            s3.before_answer = None
+            assert not s3warm.entry(URI).stale
+        assert caplog.records == []
+
+
+def test_a_body_that_had_to_be_cut_says_nothing_of_s3(caplog: pytest.LogCaptureFixture) -> None:
+    with fake_s3({URI: b"{}"}, ttl=60) as s3:
+        s3warm.get(URI)
+        s3.advance(60)
+        silence = s3.before_answer = Silence(s3, 0.0)
+        assert all(s3warm.entry(URI).stale for _ in range(50))
+        assert silence.asked == 50
+        assert caplog.records == []
+
+
 def test_a_late_leader_takes_nobody_along() -> None:
     """Those who wait for it have time: one of them asks anew."""
     entered, gate = threading.Event(), threading.Event()
@@ -160,3 +214,23 @@ def test_followers_of_a_late_leader_ask_for_themselves() -> None:
         assert follower.result(30) == "asked anew"
         with pytest.raises(OriginUnavailableError):
             leader.result(30)
+
+
+def test_the_pause_after_a_time_out_begins_with_its_end() -> None:
+    """A time-out lasts for 5 s, the first pauses for 1, 2 and 4: they would be over before they began."""
+    with fake_s3({URI: b"{}"}, ttl=60) as s3:
+        s3warm.get(URI)
+        s3.advance(60)
+        asked: list[float] = []
+
+        def time_out(_: Request) -> None:
+            asked.append(s3.now)
+            s3.advance(5)
+            raise TransportError("no answer in time", transient=False)
+
+        s3.before_answer = time_out
+        for _ in range(200):
+            assert s3warm.entry(URI).stale
+            s3.advance(0.1)
+        pauses = [later - earlier - 5 for earlier, later in itertools.pairwise(asked)]
+        assert pauses == pytest.approx([1, 2, 4, 8], abs=0.11)

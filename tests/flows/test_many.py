@@ -121,7 +121,7 @@ def test_so_many_are_under_way_at_a_time(concurrency: int | None, at_once: int) 
 
     with fake_s3(BODIES) as s3:
         s3.before_answer = meet
-        assert len(s3warm.get_many(URIS[:count], concurrency)) == count
+        assert len(s3warm.get_many(URIS[:count], concurrency=concurrency)) == count
     assert most == at_once
 
 
@@ -218,7 +218,7 @@ def test_bad_sources_are_refused_before_any_request() -> None:
             with pytest.raises((TypeError, ValueError)):
                 s3warm.get_many(bad)
         with pytest.raises(ValueError, match="concurrency must be 1 or more"):
-            s3warm.get_many(URIS, 0)
+            s3warm.get_many(URIS, concurrency=0)
         assert s3.requests == []
 
 
@@ -322,7 +322,7 @@ def test_without_time_nothing_is_listed(s3: FakeS3) -> None:
 
 
 def test_more_matches_than_the_limit_are_an_error_and_as_many_are_none(s3: FakeS3) -> None:
-    assert len(s3warm.glob("s3://models/bert/**", 4)) == 4
+    assert len(s3warm.glob("s3://models/bert/**", limit=4)) == 4
     with pytest.raises(
         ValueError, match=r"pattern 's3://models/bert/\*\*' matches 4 objects, more than the limit of 3; narrow it, or raise"
     ):
@@ -335,7 +335,7 @@ def test_a_thousand_are_the_limit_without_being_told_otherwise() -> None:
         assert len(s3warm.glob("s3://b/0*")) == 1000
         with pytest.raises(ValueError, match="matches 1,001 objects, more than the limit of 1,000"):
             s3warm.glob("s3://b/*")
-        assert len(s3warm.glob("s3://b/*", 2000)) == 1001, "over several pages"
+        assert len(s3warm.glob("s3://b/*", limit=2000)) == 1001, "over several pages"
 
 
 def test_the_listing_is_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +352,7 @@ def test_the_listing_is_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [((None,), TypeError), (("models/*",), ValueError), (("s3://mod*/a",), ValueError), (("s3://models/*", 0), ValueError)],
+    [((None,), TypeError), (("models/*",), ValueError), (("s3://mod*/a",), ValueError), (("s3://models/*", 0), TypeError)],
 )
 def test_bad_patterns_are_refused_before_any_request(s3: FakeS3, arguments: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -367,3 +367,16 @@ def test_a_uri_that_glob_gives_is_one_that_get_takes() -> None:
         assert sorted(found) == sorted(odd)
         assert s3warm.get_many(found) == {uri: uri.encode() for uri in odd}
         assert s3warm.glob("s3://b/[[]1]") == ["s3://b/[1]"]
+
+
+def test_the_age_that_is_accepted_is_that_of_the_call() -> None:
+    with fake_s3(BODIES, ttl=3600) as s3:
+        s3warm.get_many(URIS)
+        s3.advance(50)
+        asked = len(s3.requests)
+        assert s3warm.get_many(URIS, ttl=60) == BODIES
+        assert len(s3.requests) == asked
+        assert s3warm.get_many(URIS, ttl=40) == BODIES
+        assert [request.status for request in s3.requests[asked:]] == [304] * len(URIS)
+        with pytest.raises(ValueError, match="ttl of get_many must be seconds"):
+            s3warm.get_many(URIS, ttl=-1)

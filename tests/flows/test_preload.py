@@ -208,7 +208,7 @@ def test_an_outage_fails_and_does_not_raise(caplog: pytest.LogCaptureFixture) ->
         s3.down = True
         report = s3warm.preload(A)
         assert isinstance(report.failed[0].error, OriginUnavailableError)
-        assert "are not there (1 failed)" in caplog.records[-1].getMessage()
+        assert "are not loaded yet (1 failed)" in caplog.records[-1].getMessage()
 
 
 def test_strict_raises_after_all_were_tried() -> None:
@@ -395,3 +395,12 @@ def test_the_example_does_what_it_says(monkeypatch: pytest.MonkeyPatch, capsys: 
         already = len(s3.requests)
         assert example["handler"]({"products": ["1"]}, Context()) == {"prices": [1.5], "model_bytes": 7}
         assert [request.uri for request in s3.requests[already:]] == ["s3://cfg/products/1.json"]
+
+
+def test_the_report_says_where_things_are_when_all_are_done() -> None:
+    """What came first may have had to make room for what came last."""
+    with fake_s3({f"s3://b/{number}": bytes(2**20) for number in range(8)}, memory_budget="3MiB"):
+        report = s3warm.preload(*(f"s3://b/{number}" for number in range(8)))
+        tiers = [each.tier for each in report.sources]
+        assert tiers == [s3warm.explain("b", str(number)).tiers[0] for number in range(8)]
+        assert tiers.count("memory") == s3warm.stats().memory_entries < 4

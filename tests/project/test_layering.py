@@ -48,7 +48,7 @@ LAYERS: list[list[str]] = [
         "tiers.scattered",
         "tiers.slot",
     ],  # parts
-    ["origin.boto", "preloading", "tiers.order"],
+    ["origin.boto", "preloading", "tiers.order", "tiers.temporary"],
     ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
     ["tiers.turns"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],

@@ -71,6 +71,13 @@ def test_the_earliest_of_nested_ones_counts(now: float) -> None:
         assert deadlines.until() == now + 5
 
 
+def test_the_context_of_a_test_has_no_deadline(now: float) -> None:
+    with deadline(None):
+        assert deadlines.until() is None
+    with deadline(5, 0), deadline(None):
+        assert deadlines.until() == now + 5
+
+
 def test_it_ends_with_its_block_also_by_an_error() -> None:
     with pytest.raises(KeyError), deadline(5):
         raise KeyError
@@ -80,8 +87,7 @@ def test_it_ends_with_its_block_also_by_an_error() -> None:
 @pytest.mark.parametrize(
     ("context", "reserve", "error", "words"),
     [
-        (None, 0.2, TypeError, "context must be what Lambda passes to the handler, or seconds, not NoneType"),
-        ({}, 0.2, TypeError, "not dict"),
+        ({}, 0.2, TypeError, "context must be what Lambda passes to the handler, or seconds, not dict"),
         ("3", 0.2, TypeError, "not str"),
         (True, 0.2, TypeError, "the time that is left must be seconds"),
         (-1, 0.2, ValueError, "the time that is left must be seconds or a timedelta, 0 or more"),
@@ -133,9 +139,10 @@ def test_what_comes_too_late_is_dropped() -> None:
         answers.append(answer)
         dropped.set()
 
-    with pytest.raises(Late, match=r"no answer in the 0\.0 s that were left") as caught:
+    with pytest.raises(Late, match=r"no answer in the 0\.01 s that were left") as caught:
         in_time(send, time.monotonic() + 0.01, drop)
-    assert not caught.value.outage  # nobody answers in 10 ms
+    assert not caught.value.outage
+    assert 0 < caught.value.waited <= 0.01
     gate.set()
     assert dropped.wait(30)
     assert answers == [42]
@@ -155,11 +162,6 @@ def test_what_fails_too_late_is_nobodys_business() -> None:
     gate.set()
     sender.join(30)
     assert not sender.is_alive()
-
-
-def test_who_had_a_second_to_answer_is_out_of_reach() -> None:
-    assert Late(allowed=1.0).outage
-    assert not Late(allowed=0.9).outage
 
 
 def test_without_threads_it_is_sent_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", none_left)
 
 
-def unasked(where: ObjectKey) -> tuple[str, str, int]:
+def unasked(where: ObjectKey) -> tuple[str, int]:
     """Brings nothing."""
     pytest.fail(f"{where} was asked for")
 
@@ -310,7 +310,9 @@ def test_the_type_of_init_is_lambdas(environ: dict[str, str], kind: str) -> None
 def left_in_work(*, timeout: float | timedelta | None = None) -> float | None:
     """The time that a source finds that it has."""
     seen: list[float | None] = []
-    preloading.preload(unasked, [lambda: seen.append(deadlines.left())], timeout=timeout, concurrency=None, strict=True)
+    preloading.preload(
+        unasked, tier_of, [lambda: seen.append(deadlines.left())], timeout=timeout, concurrency=None, strict=True
+    )
     (left,) = seen
     return left
 
@@ -368,14 +370,14 @@ def test_any_time_may_be_asked_for() -> None:
 )
 def test_what_is_no_timeout_is_refused_before_anything_is_begun(timeout: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="timeout of preload must be seconds"):
-        preloading.preload(unasked, [pytest.fail], timeout=timeout, concurrency=None, strict=False)
+        preloading.preload(unasked, tier_of, [pytest.fail], timeout=timeout, concurrency=None, strict=False)
 
 
 def test_what_is_no_source_is_refused_before_anything_is_begun() -> None:
     all_bad: list[Any] = [7, "flags.json", ["s3://cfg/a"]]
     for bad in all_bad:
         with pytest.raises((TypeError, ValueError)):
-            preloading.preload(unasked, [pytest.fail, bad], timeout=None, concurrency=None, strict=False)
+            preloading.preload(unasked, tier_of, [pytest.fail, bad], timeout=None, concurrency=None, strict=False)
 
 
 def test_too_old_a_process_begins_nothing_and_says_why(
@@ -383,7 +385,7 @@ def test_too_old_a_process_begins_nothing_and_says_why(
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "f")
     monkeypatch.setattr(machine, "process_age", lambda: 300.0)
-    report = preloading.preload(unasked, ["s3://cfg/a"], timeout=None, concurrency=None, strict=False)
+    report = preloading.preload(unasked, tier_of, ["s3://cfg/a"], timeout=None, concurrency=None, strict=False)
     assert [(each.outcome, each.error) for each in report.sources] == [("unfinished", None)]
     (record,) = caplog.records
     assert "1 unfinished, as the 8 s that init has for it were over: the process was 300.0 s old already" in record.getMessage()
@@ -412,15 +414,17 @@ def test_a_report_prints_as_a_table() -> None:
         "load_model           called              3,072.00 MiB  12.50 s",
         "s3://cfg/gone.json   failed                             0.02 s  KeyError: 'first\\nsecond'",
         "s3://cfg/late.json   unfinished                         0.00 s  not begun: the time was over",
-        "'s3://cfg/a\\nb'      stale       disk        0.00 MiB   0.00 s",
+        "'s3://cfg/a\\nb'      stale       disk                   0.00 s",
         "5 sources, 3,073.43 MiB in 12.61 s: 1 fetched, 1 stale, 1 called, 1 failed, 1 unfinished",
     ]
 
 
 def test_columns_without_content_are_left_out() -> None:
     report = PreloadReport((Preloaded("load", "called", "", 0, 0.5),), 0.5)
-    assert str(report) == "load  called  0.00 MiB  0.50 s\n1 source, 0.00 MiB in 0.50 s: 1 called"
-    assert str(PreloadReport((), 0.0)) == "0 sources, 0.00 MiB in 0.00 s"
+    assert str(report) == "load  called  0.50 s\n1 source in 0.50 s: 1 called"
+    assert str(PreloadReport((), 0.0)) == "0 sources in 0.00 s"
+    small = PreloadReport((Preloaded("s3://cfg/flags.json", "fetched", "disk", 300, 0.5),), 0.5)
+    assert str(small).splitlines()[1] == "1 source, 0.3 KiB in 0.50 s: 1 fetched"
 
 
 def test_a_report_is_true_if_all_went_well() -> None:
@@ -439,24 +443,28 @@ def test_a_report_cannot_be_changed() -> None:
         REPORT.sources[0].outcome = "failed"  # type: ignore[misc]
 
 
-def bring(where: ObjectKey) -> tuple[str, str, int]:
+def bring(where: ObjectKey) -> tuple[str, int]:
     if where.key.startswith("late"):
         late = OriginUnavailableError("no answer in time")
         late.late = True
         raise late
     if where.key.startswith("bad"):
         raise ConnectionError(where.key)
-    return "fetched", "memory", 7
+    return "fetched", 7
+
+
+def tier_of(where: ObjectKey) -> str:
+    return "memory"
 
 
 def test_one_warning_for_all(caplog: pytest.LogCaptureFixture) -> None:
     sources = ["s3://cfg/ok", *(f"s3://cfg/bad{number}" for number in range(4)), "s3://cfg/late"]
-    report = preloading.preload(bring, sources, timeout=60, concurrency=1, strict=False)
+    report = preloading.preload(bring, tier_of, sources, timeout=60, concurrency=1, strict=False)
     assert [each.outcome for each in report.sources] == ["fetched", *["failed"] * 4, "unfinished"]
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("s3warm", logging.WARNING)
     assert record.getMessage() == (
-        "preload: 5 of 6 sources are not there (4 failed, 1 unfinished, as the timeout of 60 s was over), and are loaded when they are "
+        "preload: 5 of 6 sources are not loaded yet (4 failed, 1 unfinished, as the timeout of 60 s was over), and will be when they are "
         "asked for. s3://cfg/bad0: ConnectionError: bad0; s3://cfg/bad1: ConnectionError: bad1; s3://cfg/bad2: ConnectionError: bad2; "
         "and 2 more"
     )
@@ -470,15 +478,15 @@ def test_one_warning_for_all(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_all_is_well_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert preloading.preload(bring, ["s3://cfg/ok"], timeout=None, concurrency=None, strict=False).ok
-    assert preloading.preload(bring, [], timeout=None, concurrency=None, strict=True).sources == ()
+    assert preloading.preload(bring, tier_of, ["s3://cfg/ok"], timeout=None, concurrency=None, strict=False).ok
+    assert preloading.preload(bring, tier_of, [], timeout=None, concurrency=None, strict=True).sources == ()
     assert caplog.records == []
 
 
 def test_strict_names_everything_and_does_not_warn(caplog: pytest.LogCaptureFixture) -> None:
     sources = ["s3://cfg/late", *(f"s3://cfg/bad{number}" for number in range(4)), "s3://cfg/ok"]
     with pytest.raises(PreloadError) as caught:
-        preloading.preload(bring, sources, timeout=None, concurrency=2, strict=True)
+        preloading.preload(bring, tier_of, sources, timeout=None, concurrency=2, strict=True)
     error = caught.value
     assert str(error).startswith(
         "5 of 6 sources could not be preloaded: s3://cfg/late: OriginUnavailableError: no answer in time; "
@@ -493,13 +501,13 @@ def test_strict_names_everything_and_does_not_warn(caplog: pytest.LogCaptureFixt
 
 def test_strict_of_what_was_not_begun_has_no_cause() -> None:
     with pytest.raises(PreloadError, match=r"s3://cfg/ok: not begun: the time was over") as caught:
-        preloading.preload(bring, ["s3://cfg/ok"], timeout=0, concurrency=None, strict=True)
+        preloading.preload(bring, tier_of, ["s3://cfg/ok"], timeout=0, concurrency=None, strict=True)
     assert caught.value.__cause__ is None
 
 
 def test_the_error_can_be_copied_and_pickled() -> None:
     with pytest.raises(PreloadError) as caught:
-        preloading.preload(bring, ["s3://cfg/bad"], timeout=None, concurrency=None, strict=True)
+        preloading.preload(bring, tier_of, ["s3://cfg/bad"], timeout=None, concurrency=None, strict=True)
     for twin in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
         assert str(twin) == str(caught.value)
         assert twin.report.sources[0].source == "s3://cfg/bad"
@@ -509,7 +517,7 @@ def test_the_error_can_be_copied_and_pickled() -> None:
 
 
 def one(source: Any) -> Preloaded:
-    (only,) = preloading.preload(unasked, [source], timeout=None, concurrency=None, strict=False).sources
+    (only,) = preloading.preload(unasked, tier_of, [source], timeout=None, concurrency=None, strict=False).sources
     return only
 
 
@@ -561,5 +569,5 @@ def test_interrupts_pass_through_and_nothing_more_is_begun(
         raise interrupt
 
     with pytest.raises(interrupt):
-        preloading.preload(unasked, [stop, "s3://cfg/a"], timeout=None, concurrency=1, strict=False)
+        preloading.preload(unasked, tier_of, [stop, "s3://cfg/a"], timeout=None, concurrency=1, strict=False)
     assert caplog.records == []
