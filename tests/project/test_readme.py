@@ -54,7 +54,11 @@ OBJECTS = {
     "s3://my-models/bert/tokenizer.json": b"{}",
     "s3://my-models/day.zip": an_archive(),
 }
-ANSWERS = [{"greeting": "hello"}, {"price": 9.5, "tokenizer": "{}", "first": "1"}]
+ANSWERS = [
+    {"greeting": "hello"},
+    {"greeting": "hello", "parts": 1, "model": ".sqlite"},
+    {"price": 9.5, "tokenizer": "{}", "first": "1"},
+]
 MIB = 2**20
 
 
