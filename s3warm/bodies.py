@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from s3warm import unmeasured
 from s3warm.entry import Entry
 from s3warm.errors import ObjectTooLargeError
 from s3warm.origin.base import PART, Fetched, NoRoom
@@ -40,7 +41,7 @@ class Bodies:
         """See `Want.receive`. A body that would not fit into memory is refused before anything of it is downloaded."""
         size = incoming.size
         if size is None:
-            return self._kept(incoming.read(self._account.largest(), arrival.progress), arrival, None)
+            return self._kept(unmeasured.read(self._account, incoming, arrival.progress), arrival, None)
         with self._account.hold(arrival.where, size) as spare:
             if size > PART and self._disk is not None and arrival.times(incoming.info).keep:
                 by_disk = self._by_way_of_disk(self._disk, incoming, arrival, size + spare)

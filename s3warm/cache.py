@@ -66,6 +66,7 @@ class ReadThrough(Front, Paths):
         self._flights: SingleFlight[Any] = SingleFlight()
         self._ledger = ledger
         self._look = ledger.look
+        self._prolong = memory.prolong
         self._bodies = Bodies(origin, memory, disk, ledger)
         self._revalidation = Revalidation(
             settings,

@@ -31,13 +31,14 @@ class _DefaultFront(Front):
     def __init__(self) -> None:
         self._slots = {}
         self._clock = time.time
-        self._look = float
+        self._look = self._prolong = float
 
     def follow(self, cache: Cache | None) -> None:
         """Look into this cache's memory from now on."""
         self._slots = {} if cache is None else cache._slots
         self._clock = time.time if cache is None else cache._clock
         self._look = float if cache is None else cache._look
+        self._prolong = float if cache is None else cache._prolong
 
     def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
         return default_cache()._read(bucket, key, version_id, ttl)

@@ -91,6 +91,13 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
     silence = 0.0
 
 
+def late(where: ObjectKey, message: str) -> OriginUnavailableError:
+    """The error for a caller who has no more time to wait, which says nothing of S3."""
+    error = OriginUnavailableError(message, bucket=where.bucket, key=where.key)
+    error.outage, error.late = False, True
+    return error
+
+
 class ObjectTooLargeError(S3WarmError):
     """The object does not fit into what the function has left. Its body is not downloaded, where S3 tells its length beforehand.
 

@@ -259,6 +259,11 @@ class Cache(Bulk):
         disk = tier.budget() if tier is not None else None
         return Budgets(self._memory_budget, disk, self._largest_in_memory, tier.path if tier is not None else None)
 
+    def close(self) -> None:
+        """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
+        _alive.discard(self)
+        super().close()
+
     @property
     def used(self) -> bool:
         """Whether the cache was ever asked for an object."""

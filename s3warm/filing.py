@@ -6,6 +6,7 @@ import os
 from contextlib import closing
 from io import BytesIO, FileIO
 
+from s3warm import unmeasured
 from s3warm.entry import FileEntry
 from s3warm.origin.base import BUFFERS, NoRoom, StartOver
 
@@ -74,8 +75,7 @@ class Filing:
         if incoming.size is not None:
             with self._account.buffers(BUFFERS) as memory:
                 return incoming.save(download, memory, arrival.progress)
-        # Of unknown length: no S3 does that, some gateways do.
-        fetched = incoming.read(self._account.largest(), arrival.progress)
+        fetched = unmeasured.read(self._account, incoming, arrival.progress)
         try:
             _pour(fetched, download)
         except StartOver:
@@ -110,7 +110,7 @@ class Streaming:
         """See `Want.receive`."""
         times = arrival.times(incoming.info)
         if incoming.size is None:  # it cannot be read in ranges
-            self.opened = BytesIO(incoming.read(self._account.largest(), arrival.progress).body)
+            self.opened = BytesIO(unmeasured.read(self._account, incoming, arrival.progress).body)
         else:
             self.opened = incoming.stream()
         return FileEntry(arrival.where, incoming.info, times.validated_at, times.expires_at, "", _NoPin())

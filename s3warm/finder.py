@@ -81,29 +81,24 @@ class Finder:
 
     def _load(self, flight: Flight[FileEntry], where: ObjectKey, bound: float | None) -> FileEntry:
         held = self._files.file(where)
-        given: FileEntry | None = None
-        try:
-            given = self._fresh(held, bound)
-            if given is not None:
+        if held is not None and not self._revalidation.is_fresh(held, bound):
+            held.pin.release()  # whoever has the turn now may need its room
+        elif held is not None:
+            self._counters.disk_hits += 1
+            return held
+        with self._revalidation.turn(self._files, where, held, bound):
+            held = self._files.file(where)
+            if held is not None and self._revalidation.is_fresh(held, bound):  # another process has brought it
+                self._counters.disk_hits += 1
+                return held
+            given: FileEntry | None = None
+            try:
+                given = self._ask(flight, where, held, bound)
                 return given
-            with self._revalidation.turn(self._files, where, held, bound) as there:
-                if there:  # another process has brought it
-                    if held is not None:
-                        held.pin.release()
-                    held = self._files.file(where)
-                    given = self._fresh(held, bound)
-                given = given or self._ask(flight, where, held, bound)
-                return given
-        finally:
-            # It was held on to while S3 was asked, so that a 304 could be answered.
-            if held is not None and (given is None or given.pin is not held.pin):
-                held.pin.release()
-
-    def _fresh(self, held: FileEntry | None, bound: float | None) -> FileEntry | None:
-        if held is None or not self._revalidation.is_fresh(held, bound):
-            return None
-        self._counters.disk_hits += 1
-        return held
+            finally:
+                # It was held on to while S3 was asked, so that a 304 could be answered.
+                if held is not None and (given is None or given.pin is not held.pin):
+                    held.pin.release()
 
     def _ask(self, flight: Flight[FileEntry], where: ObjectKey, held: FileEntry | None, bound: float | None) -> FileEntry:
         want: Filing | Planting = self._planting() if where.tree else self._filing

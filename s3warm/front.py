@@ -22,7 +22,8 @@ class Front:
 
     _slots: Mapping[str, Mapping[Any, Slot]]
     _clock: Callable[[], float]
-    _look: Callable[[float], float]  # see `Ledger.look`
+    _look: Callable[[float], object]  # see `Ledger.look`
+    _prolong: Callable[[Any], object]  # see `HotTier.prolong`
 
     def get(
         self,
@@ -73,8 +74,8 @@ class Front:
                     return slot.body
                 if slot.validated_at <= (now := self._clock()) < slot.expires_at:
                     # The first hit of a second: the memory is looked at, which may evict this very slot, and the way is free again.
-                    due = self._look(now)
-                    slot.deadline = min(slot.expires_at, due)
+                    self._look(now)
+                    self._prolong(slot)
                     slot.hits += 1
                     return slot.body
         return self._read(bucket, key, version_id, ttl).body

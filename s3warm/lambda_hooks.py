@@ -39,6 +39,9 @@ def before_snapshot() -> None:
 
 
 def after_restore() -> None:
-    """The same once more, for what came in between, and budgets from what there is now. Restore hooks have 10 s; this takes milliseconds."""
+    """The same once more, for what came in between, and budgets from what there is now.
+
+    Restore hooks have 10 s. /tmp is not touched, unless it was used after `before_snapshot`; that takes 35 ms for 1,000 objects in it.
+    """
     for cache in alive():
         cache.resume()

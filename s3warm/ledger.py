@@ -10,7 +10,7 @@ import contextlib
 import threading
 
 from s3warm import deadlines
-from s3warm.errors import ObjectTooLargeError
+from s3warm.errors import ObjectTooLargeError, late
 from s3warm.rules import pressure
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ __all__ = ["Ledger"]
 
 LOOK_EVERY = 1.0  # seconds, for handlers that only hit
 LOOK_FIRST = 2**20  # bytes; a larger body is not allocated before a look
-PATIENCE = 10.0  # seconds to wait for memory that other threads' bodies take
+PATIENCE = 30.0  # seconds to wait for memory that other threads' bodies take
 _TRIM_FROM = 2**20  # freed bytes that are worth the 2 to 12 ms
 
 
@@ -70,14 +70,13 @@ class Ledger:
         self._changed = threading.Condition()
         self._pending = 0  # guarded by _changed: bytes that are allocated, or about to be, and in no tier yet
 
-    def look(self, now: float) -> float:
-        """Let the tier fit into what the handler leaves, at most once a second; until when the hit path may answer alone."""
+    def look(self, now: float) -> None:
+        """Let the tier fit into what the handler leaves, at most once a second; the hit path may answer alone until the next look is due."""
         due = self._memory.due
         if not due - LOOK_EVERY <= now < due:
-            self._memory.due = due = now + LOOK_EVERY
+            self._memory.due = now + LOOK_EVERY
             with self._changed:
                 self._balance(0, now)
-        return due
 
     def largest(self) -> int:
         """The largest body that may be allocated now; what the tier holds could make room for it."""
@@ -93,6 +92,7 @@ class Ledger:
 
         Raises:
             ObjectTooLargeError: there is not enough memory for it.
+            OriginUnavailableError: there is not while others are under way, for longer than anybody should wait.
         """
         with self._changed:
             if size <= LOOK_FIRST and self._unseen + size <= pressure.UNSEEN:
@@ -116,7 +116,8 @@ class Ledger:
         """Up to `most` bytes for buffers, for the length of the block."""
         with self._changed:
             granted = min(most, self._largest())
-            self._balance(granted, None)
+            if granted > LOOK_FIRST:
+                self._balance(granted, None)
             self._pending += granted
         try:
             yield granted
@@ -125,8 +126,9 @@ class Ledger:
 
     # -- with the lock -----------------------------------------------------------------------------------------------------
 
-    def _largest(self) -> int:
-        free = self._share - self._anonymous() - self._pending + self._memory.held()
+    def _largest(self, beside: int | None = None) -> int:
+        pending = self._pending if beside is None else beside
+        free = self._share - self._anonymous() - pending + self._memory.held()
         return pressure.for_one_body(free)
 
     def _await(self, where: ObjectKey, size: int) -> int:
@@ -136,14 +138,18 @@ class Ledger:
         self._changed.wait_for(lambda: not self._pending or size <= self._largest(), patience)
         if size > self._largest():
             self._give_back()
-        if size > (largest := self._largest()):
-            raise ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=size, largest=largest)
-        return largest
+        largest = self._largest()
+        if size <= largest:
+            return largest
+        if size <= self._largest(beside=0):
+            message = f"{where} has {size:,} bytes, for which there is no memory while other threads fetch {self._pending:,}; fetch fewer at once"
+            raise late(where, message)
+        raise ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=size, largest=largest)
 
     def _release(self, held: int) -> None:
         if held:
             with self._changed:
-                self._pending -= held
+                self._pending = max(0, self._pending - held)  # a forked child began at 0
                 self._changed.notify_all()
 
     def _balance(self, need: int, now: float | None) -> None:

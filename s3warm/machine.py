@@ -31,6 +31,8 @@ MIB = 2**20
 _IMPORTED_AT = time.monotonic()
 
 _opened: tuple[int, int] | None = None  # process and descriptor
+_last: tuple[int, int] | None = None  # resident and shared bytes
+_STATM = 7  # numbers in /proc/self/statm (proc_pid_statm(5))
 _trim: Callable[..., int] | None = None
 
 if sys.platform == "win32":
@@ -100,7 +102,7 @@ def give_back() -> None:
     """Let the C library return to the system what is free in its heaps, whole pages in their middle too (malloc_trim(3), of glibc alone).
 
     Measured: of 87 MB freed between bodies of 1 to 60 kB of which each 50th stayed, free() gave back none and malloc_trim 87, in 10 ms.
-    Rejected: a fixed M_MMAP_THRESHOLD and fewer arenas, which would slow down the handler's own allocations all the time.
+    Rejected: fewer arenas, and a low M_MMAP_THRESHOLD, which would slow down the handler's own allocations all the time; see `free_at_once`.
     """
     global _trim  # noqa: PLW0603  # ctypes costs 3 ms and a MiB: at first need
     if _trim is None:
@@ -109,14 +111,14 @@ def give_back() -> None:
 
 
 def free_at_once() -> None:
-    """Let blocks of half a MiB and more go back to the system as soon as they are freed, whoever frees them (M_MMAP_THRESHOLD, mallopt(3)).
+    """Let blocks of 4 MiB and more go back to the system as soon as they are freed, whoever frees them (M_MMAP_THRESHOLD, mallopt(3)).
 
-    glibc raises its threshold to the size of what is freed, up to 32 MiB, and then keeps such blocks. Whoever has set one in the environment
-    has had a reason.
+    glibc raises its threshold to the size of what is freed, up to 32 MiB, and then keeps such blocks. The price: each page of such a block
+    is a fault when it is allocated, the handler's blocks too. Whoever has set a threshold in the environment has had a reason.
     """
     settings = os.environ.get("GLIBC_TUNABLES", "")
     if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ and "mmap_threshold" not in settings:
-        _of_libc("mallopt")(-3, 512 * 1024)
+        _of_libc("mallopt")(-3, 4 * MIB)
 
 
 def resident_memory() -> int:
@@ -139,9 +141,13 @@ def free_disk(directory: str) -> int:
 
 
 def _memory() -> tuple[int, int]:
+    global _last  # noqa: PLW0603  # what is true of the process
     fields = _statm().split()
-    if len(fields) > 2:
-        return int(fields[1]) * _PAGE, int(fields[2]) * _PAGE
+    if len(fields) == _STATM and all(field.isdigit() for field in fields):
+        _last = int(fields[1]) * _PAGE, int(fields[2]) * _PAGE
+        return _last
+    if _last is not None:  # no descriptor is left to look with; it cannot be far from that
+        return _last
     if sys.platform == "win32":
         return 0, 0
     import resource
@@ -152,10 +158,17 @@ def _memory() -> tuple[int, int]:
 
 def _of_libc(name: str) -> Callable[..., int]:
     """A function of the C library; musl and macOS have none of these."""
-    import ctypes
+    try:
+        import ctypes
 
-    found: Callable[..., int] = getattr(ctypes.CDLL(None), name, lambda *_: 0)
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name, _nothing)
+    except (ImportError, OSError):  # no descriptor is left, or Python was built without
+        return _nothing
     return found
+
+
+def _nothing(*_: int) -> int:
+    return 0
 
 
 def _statm() -> bytes:
@@ -166,10 +179,13 @@ def _statm() -> bytes:
     try:
         if _opened is None or _opened[0] != os.getpid():  # a forked child would read its parent's
             _opened = os.getpid(), os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(_opened[1], 200, 0)
+        told = os.pread(_opened[1], 200, 0)
     except OSError:
-        _opened = None  # closed by somebody who closes all descriptors
+        told = b""
+    if len(told.split()) != _STATM:  # somebody closes all descriptors, and this number may be another file's by now
+        _opened = None
         return (_read("/proc/self/statm") or "").encode()
+    return told
 
 
 def _machine_memory() -> int:

@@ -39,7 +39,7 @@ class Paths:
     """The part of the cache that hands out files. Each has a pin, which keeps the file as it is for as long as it is used."""
 
     _clock: Callable[[], float]
-    _look: Callable[[float], float]
+    _look: Callable[[float], object]
     _memory: HotTier
     _counters: Counters
     _announcer: Announcer

@@ -106,7 +106,8 @@ def _one(bring: Bring, source: Source, what: ObjectKey | Callable[[], object]) -
         else:
             size = _size(_settled(what(), source))
     except Exception as error:  # noqa: BLE001  # whatever it is, it is in the report
-        outcome, failure = "unfinished" if getattr(error, "late", False) is True else "failed", error
+        # Without its traceback, whose frames would keep bodies for as long as somebody keeps the report.
+        outcome, failure = "unfinished" if getattr(error, "late", False) is True else "failed", error.with_traceback(None)
     return Preloaded(_named(source), outcome, "", size, time.monotonic() - begun, failure)
 
 

@@ -13,6 +13,7 @@ from s3warm.errors import (
     ObjectNotFoundError,
     ObjectTooLargeError,
     OriginUnavailableError,
+    late,
 )
 from s3warm.metrics import Event
 from s3warm.origin.base import NoRoom, NotModified
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Revalidation", "Times"]
 
 PATIENCE = 30.0  # seconds to wait for another process that is bringing the object: 2.5 GB over one connection
-PATIENCE_WITH_COPY = 5.0  # seconds, where a copy could stand in
+PATIENCE_WITH_COPY = 2.0  # seconds, where a copy could stand in
 
 
 class Times(NamedTuple):
@@ -132,8 +133,11 @@ class Revalidation:
     @contextlib.contextmanager
     def turn(self, tier: FileTier | None, where: ObjectKey, held: Held | None, bound: float | None) -> Iterator[bool]:
         """Let other processes on the directory bring the object first, if they are at it; whether it is there now."""
-        # With ttl=0 it is for this call to ask; in an outage nobody waits for others to find that out as well.
-        if tier is None or bound == 0 or not self._watch.may_ask(where, float(self._clock())):
+        # With ttl=0 it is for this call to ask, as it is for each where nothing stays fresh; in an outage nobody waits for others to find
+        # that out as well.
+        never = held is not None and held.expires_at < held.validated_at
+        asks = bound == 0 or (bound is None and (never or self._settings.ttl == 0))
+        if tier is None or asks or not self._watch.may_ask(where, float(self._clock())):
             yield False
             return
         left = deadlines.left()
@@ -186,6 +190,7 @@ class Revalidation:
             self._watch.failed(where, error, float(self._clock()))
             if stand_in is None or arrival.held is None:
                 raise
+            flight.alone = getattr(error, "late", False)
             return self._serve_stale(stand_in, str(error))
         self._watch.fetched(where)
         return entry
@@ -199,9 +204,7 @@ class Revalidation:
         if held is not None and bound != 0 and self._may_stand_in(held, float(self._clock())):
             return self._serve_stale(held, "the deadline came before S3's answer")
         message = f"{where} could not be fetched: another thread or process was at it until the deadline"
-        late = OriginUnavailableError(message, bucket=where.bucket, key=where.key)
-        late.outage, late.late = False, True
-        raise late
+        raise late(where, message)
 
     def evict(self, where: ObjectKey, why: Exception | None) -> None:
         """S3 says that there is no such object, or that it is not for us."""

@@ -34,7 +34,7 @@ class Flight(Generic[T]):
     invalidates an object knows that no flight begun earlier stores anything after it.
     """
 
-    __slots__ = ("done", "error", "forgotten", "leader", "result", "storing", "terms")
+    __slots__ = ("alone", "done", "error", "forgotten", "leader", "result", "storing", "terms")
 
     result: T
 
@@ -44,7 +44,8 @@ class Flight(Generic[T]):
         self.done = threading.Event()
         self.storing = threading.RLock()
         self.forgotten = False
-        self.error: BaseException | None = None
+        self.alone = False  # the result, or the error, is the leader's alone: it says nothing to those who wait
+        self.error: Exception | None = None
 
     def store(self, publish: Callable[[], object]) -> bool:
         """Publish what the leader found, unless the flight was forgotten since it began; whether it was done."""
@@ -103,11 +104,11 @@ class SingleFlight(Generic[T]):
             if not flight.done.wait(deadlines.left() if late is not None else None):
                 assert late is not None
                 return late()
-            if flight.error is None:
-                return flight.result
-            if isinstance(flight.error, Exception) and not getattr(flight.error, "late", False):
+            if flight.alone:
+                continue  # it was interrupted, or its own deadline passed: one of its followers goes on
+            if flight.error is not None:
                 raise _copy(flight.error)
-            # The leader was interrupted, or its own deadline passed, which says nothing about the object: one of its followers goes on.
+            return flight.result
 
     def forget(self, key: Hashable) -> None:
         """Nobody joins the flights that are under way for `key` any more, and they store nothing from now on."""
@@ -131,7 +132,9 @@ class SingleFlight(Generic[T]):
         try:
             flight.result = work(flight)
         except BaseException as error:
-            flight.error = error
+            # A copy without traceback: its frames hold the flight, and bodies that would then wait for the collector of cycles.
+            flight.error = _copy(error) if isinstance(error, Exception) else None
+            flight.alone = flight.error is None or getattr(error, "late", False)
             raise
         else:
             return flight.result

@@ -207,6 +207,7 @@ class _Answer:
         self.body = body
         self.code = code
         self.cause: BaseException | None = None
+        self.deadline: float | None = None
         self._position = 0
 
     def readinto(self, buffer: memoryview) -> int:

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
         headers: Mapping[str, str]  # names in lower case
         code: str  # S3's error code, "" where it gave none
         cause: BaseException | None  # the supplier's own exception for an error status
+        deadline: float | None  # of the reads, which may be another one than the request had: see `Request`
 
         def readinto(self, buffer: memoryview) -> int:
             """Read some of the body into the buffer; 0 at its end.
 
             Raises:
                 TransportError: the body broke off.
-                Late: the request's deadline has passed.
+                Late: the deadline has passed.
                 Damaged: the supplier has found that it is not the body that was described.
             """
             ...

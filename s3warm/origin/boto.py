@@ -185,14 +185,17 @@ class BotoResponse:
     """One answer, its body read from botocore's stream."""
 
     def __init__(self, answer: Any, body: Any, cause: BaseException | None, deadline: float | None = None) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
         self._timer: Timer | None = None
+        self._timed: float | None = None  # the deadline of the timer
         described = answer.get("ResponseMetadata", {})
         self.status: int = described.get("HTTPStatusCode", 0)
         self.headers: Mapping[str, str] = described.get("HTTPHeaders", {})
         self.code: str = "" if body is not None else _code(answer)
         self.cause = cause
         self._body = body
+        declared = self.headers.get("content-length", "")
+        self._left = int(declared) if declared.isdigit() else None
         if _mocked():
             self.headers = {**self.headers, "cache-control": MOCKED}
 
@@ -201,27 +204,37 @@ class BotoResponse:
         import botocore.exceptions as failed
         from urllib3.exceptions import HTTPError
 
-        if self._deadline is not None:
-            self._mind(self._deadline)
+        if self.deadline != self._timed:
+            self._mind(self.deadline)
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise Late("there was no time left for the rest of the body")
         try:
-            return 0 if self._body is None else int(self._body.readinto(buffer))
+            count = 0 if self._body is None else int(self._body.readinto(buffer))
         except failed.FlexibleChecksumError as error:
             raise Damaged(str(error)) from error
         except (failed.BotoCoreError, HTTPError, OSError) as error:
             raise TransportError(f"the body broke off ({error!r})") from error
+        if self._left is not None:
+            self._left -= count
+        if self._left == 0:
+            self._mind(None)  # the connection is another request's from now on
+        elif not count and self._body is not None and self.deadline is not None and time.monotonic() >= self.deadline:
+            raise Late("there was no time left for the rest of the body")  # it is the timer that has ended it
+        return count
 
     def close(self) -> None:
         """See `Response.close`."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._mind(None)
         if self._body is not None:
             self._body.close()
 
-    def _mind(self, deadline: float) -> None:
-        """Let no read last longer than to the deadline."""
-        if time.monotonic() >= deadline:
-            raise Late("there was no time left for the rest of the body")
-        if self._timer is None and self._body is not None:
+    def _mind(self, deadline: float | None) -> None:
+        """Let no read last longer than to the deadline, and than to none that was before."""
+        self._timed = deadline
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None and self._body is not None:
             from s3warm.origin.intime import shut_at
 
             with contextlib.suppress(AttributeError):  # a stub's body has no socket

@@ -112,15 +112,20 @@ class Exchange:
             except TransportError as error:
                 failure, cause = failures.of_transport(key, error), error.__cause__ or error
             else:
-                judged = refused(answer)
-                if judged is None:
+                refusal = refused(answer)
+                if refusal is None:
                     return answer
-                failure, cause = judged, answer.cause
+                failure, cause = refusal, answer.cause
+                del refusal
             if failure.credentials and not refreshed and self.requests.refresh_credentials():
                 refreshed = True  # new credentials deserve a try of their own
                 continue
             if attempt >= (ATTEMPTS if patient else ATTEMPTS_WITH_COPY) or not failure.transient or self.requests.retries:
-                raise failure.error from cause
+                try:
+                    raise failure.error from cause
+                finally:
+                    # An error that a frame of its own traceback holds waits for the collector of cycles, and bodies with it.
+                    del failure, cause
             if patient:
                 self.back_off(attempt)
             attempt += 1
@@ -173,6 +178,7 @@ class Stream:
             try:
                 # Released by hand: an error's traceback would keep it, and with it a buffer that cannot be freed.
                 with buffer[:wanted] as piece:
+                    response.deadline = deadlines.until()  # a stream may be read in another invocation than it was opened in
                     count = response.readinto(piece)
                 if not count:
                     raise TransportError(f"the body ended at byte {self.position:,}, {self._last + 1:,} were to come")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from s3warm import deadlines
 from s3warm.entry import Metadata
 from s3warm.errors import ObjectTooLargeError
 from s3warm.origin import integrity
@@ -206,6 +207,7 @@ class Arriving:
         key, body, chunk = self._key, bytearray(), memoryview(bytearray(CHUNK))
         response = self._taken()
         try:
+            response.deadline = deadlines.until()
             while count := response.readinto(chunk):
                 self._exchange.counters.origin_bytes += count
                 body += chunk[:count]

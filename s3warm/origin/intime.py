@@ -13,11 +13,16 @@ from s3warm.origin.base import Late
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     T = TypeVar("T")
 
 __all__ = ["in_time", "shut_at"]
+
+MOST_HANGING = (
+    32  # requests that nobody waits for any more; each keeps a thread and a connection until the client's own time-outs
+)
+_hanging: set[futures.Future[Any]] = set()
 
 
 def in_time(send: Callable[[], T], deadline: float, drop: Callable[[T], object]) -> T:
@@ -27,7 +32,7 @@ def in_time(send: Callable[[], T], deadline: float, drop: Callable[[T], object])
         Late: nothing has come before it.
     """
     allowed = deadline - time.monotonic()
-    if allowed <= 0:
+    if allowed <= 0 or len(_hanging) >= MOST_HANGING:
         raise Late
     answer: futures.Future[T] = futures.Future()
 
@@ -37,11 +42,14 @@ def in_time(send: Callable[[], T], deadline: float, drop: Callable[[T], object])
         except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits, if that still does
             with contextlib.suppress(futures.InvalidStateError):
                 answer.set_exception(error)
+            _hanging.discard(answer)
             return
         try:
             answer.set_result(brought)
         except futures.InvalidStateError:  # nobody waits any more
             drop(brought)
+        finally:
+            _hanging.discard(answer)
 
     try:
         threading.Thread(target=run, name="s3warm-request", daemon=True).start()
@@ -50,8 +58,10 @@ def in_time(send: Callable[[], T], deadline: float, drop: Callable[[T], object])
     try:
         return answer.result(allowed)
     except futures.TimeoutError:
+        _hanging.add(answer)  # before it is given up, so that its thread finds it
         if answer.cancel():
             raise Late(f"no answer in the {allowed:.3g} s that were left", waited=allowed) from None
+        _hanging.discard(answer)
         return answer.result()
 
 

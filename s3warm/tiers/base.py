@@ -142,6 +142,10 @@ if TYPE_CHECKING:
             """Count a hit that did not come by the hit path; that may answer again from now on."""
             ...
 
+        def prolong(self, slot: Any) -> None:
+            """Let the hit path answer from a slot until its expiry, or until the next look is due."""
+            ...
+
         def hits(self) -> int:
             """Hits so far, however they came."""
             ...

@@ -16,6 +16,7 @@ from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Usage
 from s3warm.tiers.doubts import Doubts
 from s3warm.tiers.handing import HandsOutFiles
+from s3warm.tiers.lasting import Lasts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ REST_AFTER_BUSY = (
 )
 
 
-class DiskTier(HandsOutFiles):
+class DiskTier(HandsOutFiles, Lasts):
     """See the module. `budget` is settled at opening; a `temporary` directory is removed at `close` or exit by the process that named it."""
 
     name = "disk"
@@ -97,6 +98,7 @@ class DiskTier(HandsOutFiles):
         self._turns: Turns | None = None
         self._settled: Budget | None = None
         self._closed = False
+        self._expired = False  # all of it, by `expire_all`, before it was let go of
         self._why = ""  # it could not be opened
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
         self._doubts = Doubts()
@@ -134,13 +136,10 @@ class DiskTier(HandsOutFiles):
 
     def expire_all(self) -> None:
         """See `Tier.expire_all`."""
+        if self._expired:  # and not opened since
+            return
         if not self._write("expire", False, lambda shelf: shelf.retime_all(_expired)):
             self._doubts.add_all()
-
-    def suspend(self) -> None:
-        """See `FileTier.suspend`. Files that are in use stay so."""
-        with self._lock:
-            self._let_go()
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
@@ -196,21 +195,6 @@ class DiskTier(HandsOutFiles):
                 rmtree(self.path, ignore_errors=True)
             if self._occupied is not None:
                 self._occupied.release()
-
-    def before_fork(self) -> Callable[[], None] | None:
-        """See `FileTier.before_fork`."""
-        store = self._store
-        return store.after_fork if store is not None and store.before_fork() else None
-
-    def renew(self) -> None:
-        """See `Tier.renew`."""
-        self._lock = threading.RLock()
-        if self._store is not None:
-            self._store.leave_to_parent()
-        if self._pins is not None:
-            self._pins.renew()
-        if self._shelf is not None:
-            self._shelf.room.staged_bytes = 0  # those are its parent's
 
     # -- opening and trouble ----------------------------------------------------------------------------------------------
 
@@ -315,6 +299,7 @@ class DiskTier(HandsOutFiles):
         room = Room(directory, store, pins, budget=budget, cost=cost, counters=self._counters, evicted=self._evicted)
         room.settle()
         level, account, corrupted = self._level, self._account, self._corrupted
+        self._expired = False
         self._shelf = Shelf(directory, store, pins, room, self.namespace, level=level, account=account, corrupted=corrupted)
 
     def _discard(self) -> None:

@@ -64,6 +64,11 @@ class MemoryTier:
         slot = self._slot(key)
         if slot is not None:
             slot.hits += 1
+            self.prolong(slot)
+
+    def prolong(self, slot: Slot) -> None:
+        """See `HotTier.prolong`."""
+        with self._lock:  # or an `expire` in between would be undone
             slot.deadline = min(slot.expires_at, self.due)
 
     def put(self, entry: Entry) -> bool:

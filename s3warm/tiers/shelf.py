@@ -186,7 +186,9 @@ class Shelf:
             for row_key, text in self.store.texts():
                 row = rows.readable(text)
                 if row is not None and row.namespace == self.namespace and row.state == rows.WHOLE:
-                    self.store.replace_text(row_key, rows.pack(row), rows.pack(change(row)))
+                    changed = change(row)
+                    if changed != row:
+                        self.store.replace_text(row_key, rows.pack(row), rows.pack(changed))
         self.store.fold()
         return True
 

@@ -29,6 +29,10 @@ class Turns:
         self._sleep = sleep
         self._mine: dict[str, int] = {}  # by name: the thread whose turn it is
 
+    def renew(self) -> None:
+        """This is a forked child: the turns are its parent's."""
+        self._mine = {}
+
     @contextlib.contextmanager
     def take(self, name: str, found: Callable[[], bool], patience: float) -> Iterator[bool]:
         """Wait for the turn, and have it for the length of the block.
@@ -55,7 +59,7 @@ class Turns:
         try:
             yield False
         finally:
-            del self._mine[name]
+            self._mine.pop(name, None)
             with contextlib.suppress(OSError):
                 if not found():
                     self._pins.count_up(name)

@@ -600,7 +600,13 @@ def test_the_temporary_directory_of_a_killed_process_is_removed_by_the_next(tmp_
     assert killed.exists()
     # A process that lives, or a child that it has forked, keeps its directory.
     keeping = subprocess.Popen(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LEFT + "if os.fork(): os._exit(0)\nimport sys; sys.stdin.read()"],
+        [
+            sys.executable,
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            LEFT + "if os.fork(): os._exit(0)\nimport sys; sys.stdin.read()",
+        ],
         env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from s3warm import (
     OriginUnavailableError,
 )
 from tests.support.entries import noise, text
+from tests.support.threads import until, wait, waiting
 from tests.support.worlds import Seen
 
 if TYPE_CHECKING:
@@ -271,11 +272,11 @@ def test_cache_control(world: World) -> None:
 def test_too_large(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.put("large", noise(3_000_000))
     cache = world.cache()
-    monkeypatch.setattr(cache._ledger, "_largest", lambda: 2_999_999)
+    monkeypatch.setattr(cache._ledger, "_largest", lambda beside=0: 2_999_999)
     with pytest.raises(ObjectTooLargeError, match=r"3,000,000 bytes.*2,999,999"):
         cache.get(world.bucket, "large")
     assert cache.stats().origin_bytes == 0, "nothing of it was downloaded"
-    monkeypatch.setattr(cache._ledger, "_largest", lambda: 3_000_000)
+    monkeypatch.setattr(cache._ledger, "_largest", lambda beside=0: 3_000_000)
     assert cache.get(world.bucket, "large") == noise(3_000_000)
 
 
@@ -284,10 +285,10 @@ def test_too_large_for_what_is_left_also_when_it_lies_in_tmp(world: World, monke
     world.cache(memory_budget=0).get(world.bucket, "large")
     world.forget()
     cache = world.cache(memory_budget=0)
-    monkeypatch.setattr(cache._ledger, "_largest", lambda: 2_999_999)
+    monkeypatch.setattr(cache._ledger, "_largest", lambda beside=0: 2_999_999)
     with pytest.raises(ObjectTooLargeError, match=r"3,000,000 bytes.*2,999,999"):
         cache.get(world.bucket, "large")
-    monkeypatch.setattr(cache._ledger, "_largest", lambda: 3_000_000)
+    monkeypatch.setattr(cache._ledger, "_largest", lambda beside=0: 3_000_000)
     assert cache.get(world.bucket, "large") == noise(3_000_000)
     assert world.seen() == []
 
@@ -456,7 +457,7 @@ def test_one_get_for_any_number_of_callers(world: World) -> None:
     callers = 32
     arrived = threading.Barrier(callers)
     go_on = threading.Event()
-    world.hold(lambda: _wait(go_on))
+    world.hold(lambda: wait(go_on))
     cache = world.cache()
 
     def call(_: int) -> bytes:
@@ -466,7 +467,7 @@ def test_one_get_for_any_number_of_callers(world: World) -> None:
     with ThreadPoolExecutor(callers) as pool:
         answers = [pool.submit(call, number) for number in range(callers)]
         # All but the leader are waiting for its flight; only then does S3 answer.
-        _until(lambda: _waiting(cache) == callers - 1)
+        until(lambda: waiting(cache) == callers - 1)
         go_on.set()
         bodies = {id(answer.result()) for answer in answers}
     assert len(bodies) == 1, "all got the same bytes object"
@@ -545,21 +546,3 @@ def test_wrong_arguments_reach_nobody(world: World) -> None:
             call(cache)
     assert world.seen() == []
     assert not world.cache().stats().origin_requests
-
-
-def _wait(event: threading.Event) -> None:
-    assert event.wait(timeout=30)
-
-
-def _waiting(cache: Cache) -> int:
-    """Threads that wait for a flight."""
-    flights = [flight for under_way in cache._flights._flights.values() for flight in under_way]
-    return sum(len(flight.done._cond._waiters) for flight in flights)  # type: ignore[attr-defined, misc]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(3_000):
-        if holds():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come to pass within 30 s")

@@ -27,6 +27,7 @@ from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.download import Download
 from tests.support.entries import noise, text
 from tests.support.orphans import NOTHING, orphans
+from tests.support.threads import until, wait, waiting
 from tests.support.worlds import FakeWorld
 
 if TYPE_CHECKING:
@@ -389,20 +390,20 @@ def test_one_download_for_any_number_of_callers_and_a_pin_for_each(world: World)
     world.put(KEY, OLD)
     arrived, go_on, leave = threading.Barrier(callers), threading.Event(), threading.Event()
     inside = threading.Semaphore(0)
-    world.hold(lambda: _wait(go_on))
+    world.hold(lambda: wait(go_on))
     cache = world.cache()
 
     def call(_: int) -> tuple[Path, bytes]:
         arrived.wait()
         with cache.as_file(world.bucket, KEY) as path:
             inside.release()
-            _wait(leave)
+            wait(leave)
             return path, path.read_bytes()
 
     with ThreadPoolExecutor(callers) as pool:
         answers = [pool.submit(call, number) for number in range(callers)]
         try:
-            _until(lambda: _waiting(cache) == callers - 1)
+            until(lambda: waiting(cache) == callers - 1)
             go_on.set()
             for _ in range(callers):
                 assert inside.acquire(timeout=30)
@@ -684,21 +685,3 @@ def test_files_of_another_namespace_are_no_ones_business(tmp_path: Path) -> None
         two.clear()
         assert one.path("b", "k").read_bytes() == OLD
         assert len(s3.requests) == 2
-
-
-def _wait(event: threading.Event) -> None:
-    assert event.wait(timeout=30)
-
-
-def _waiting(cache: Cache) -> int:
-    """Threads that wait for a flight."""
-    flights = [flight for under_way in cache._flights._flights.values() for flight in under_way]
-    return sum(len(flight.done._cond._waiters) for flight in flights)  # type: ignore[attr-defined, misc]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(3_000):
-        if holds():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come to pass within 30 s")

@@ -36,6 +36,7 @@ from s3warm.tiers.pins import Pins
 from s3warm.tiers.shelf import Shelf
 from tests.support.entries import noise, text
 from tests.support.orphans import NOTHING, orphans
+from tests.support.threads import until, wait, waiting
 from tests.support.worlds import FakeWorld, ServerWorld
 
 if TYPE_CHECKING:
@@ -747,7 +748,7 @@ def test_two_caches_that_want_one_tree_at_the_same_time_fetch_it_once(fake: Fake
         return count(pins, name)
 
     monkeypatch.setattr(Pins, "count", counted)
-    fake.s3.before_answer = lambda request: _wait(waits) if request.object.key.endswith("vocab.txt") else None
+    fake.s3.before_answer = lambda request: wait(waits) if request.object.key.endswith("vocab.txt") else None
     caches = [fake.cache() for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         folders = list(pool.map(lambda cache: cache.tree(uri), caches))
@@ -777,11 +778,11 @@ def test_two_caches_that_fetch_one_tree_at_the_same_time_both_have_it(fake: Fake
 def test_one_download_for_any_number_of_callers(fake: FakeWorld) -> None:
     uri, callers = plant(fake), 8
     cache, go_on = fake.cache(), threading.Event()
-    fake.s3.before_answer = lambda _: _wait(go_on)
+    fake.s3.before_answer = lambda _: wait(go_on)
     with ThreadPoolExecutor(callers) as pool:
         answers = [pool.submit(cache.tree, uri) for _ in range(callers)]
         try:
-            _until(lambda: _waiting(cache) == callers - 1)
+            until(lambda: waiting(cache) == callers - 1)
         finally:
             go_on.set()
         assert len({answer.result() for answer in answers}) == 1
@@ -931,21 +932,3 @@ def test_trouble_with_the_database_is_an_error_for_people(fake: FakeWorld, monke
     monkeypatch.setattr(Shelf, "look_up", trouble)
     with pytest.raises(DiskUnavailableError):
         cache.tree(uri)
-
-
-def _wait(event: threading.Event) -> None:
-    assert event.wait(timeout=30)
-
-
-def _waiting(cache: Cache) -> int:
-    """Threads that wait for a flight."""
-    flights = [flight for under_way in cache._flights._flights.values() for flight in under_way]
-    return sum(len(flight.done._cond._waiters) for flight in flights)  # type: ignore[attr-defined, misc]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(3_000):
-        if holds():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come to pass within 30 s")

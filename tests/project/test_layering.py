@@ -57,10 +57,10 @@ LAYERS: list[list[str]] = [
     ["tiers.files"],
     ["tiers.landing"],
     ["tiers.download", "tiers.trees"],
-    ["tiers.handing"],
+    ["tiers.handing", "tiers.lasting"],
     ["tiers.disk"],
     ["front", "watch"],  # orchestration
-    ["revalidation"],
+    ["revalidation", "unmeasured"],
     ["bodies", "filing", "trees"],
     ["finder"],
     ["paths"],

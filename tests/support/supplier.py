@@ -47,6 +47,7 @@ class Answer:
         self.headers = headers or {}
         self.code = code
         self.cause = cause
+        self.deadline: float | None = None
         self.chunks = list(chunks)
         self.reads: list[int] = []
         self.closed = 0

@@ -21,6 +21,7 @@ class Answer:
     """A failed answer."""
 
     cause: BaseException | None = None
+    deadline: float | None = None
 
     def __init__(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         self.status = status

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from s3warm.deadlines import deadline
-from s3warm.errors import ObjectTooLargeError
+from s3warm.errors import ObjectTooLargeError, OriginUnavailableError
 from s3warm.keys import ObjectKey
 from s3warm.ledger import Ledger
 from s3warm.rules.pressure import margin
@@ -241,8 +241,14 @@ def test_who_waits_for_memory_that_is_under_way_gets_it(process: Process) -> Non
     with ThreadPoolExecutor(1) as pool:
         keeping = pool.submit(keep)
         assert held.wait(30)
-        with deadline(0, 0), pytest.raises(ObjectTooLargeError):
+        with (
+            deadline(0, 0),
+            pytest.raises(OriginUnavailableError, match="no memory while other threads fetch 73,400,320") as caught,
+        ):
             process.ledger.hold(KEY, 60 * MIB).__enter__()
+        assert caught.value.late
+        with deadline(0, 0), pytest.raises(ObjectTooLargeError):
+            process.ledger.hold(KEY, 76 * MIB).__enter__()
         assert want() == 15 * MIB
         keeping.result(30)
 

@@ -165,6 +165,7 @@ print(anonymous_memory() - before)
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
 def test_without_proc_the_peak_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_statm", lambda: b"")
+    monkeypatch.setattr(machine, "_last", None)
     assert 8 * MIB < resident_memory() < 8192 * MIB
     assert anonymous_memory() == resident_memory()
 
@@ -188,7 +189,28 @@ def test_memory_is_told_also_when_somebody_has_closed_every_descriptor() -> None
     assert machine._opened is not None
     os.close(machine._opened[1])
     assert abs(anonymous_memory() - before) < 8 * MIB
+    anonymous_memory()  # has opened it anew
+    assert machine._opened is not None
+    os.close(machine._opened[1])
+    another = os.open(__file__, os.O_RDONLY)  # which has the number of the one that is closed
+    assert another == machine._opened[1]
     assert abs(anonymous_memory() - before) < 8 * MIB
+    os.close(another)
+    assert abs(anonymous_memory() - before) < 8 * MIB
+
+
+def test_where_no_descriptor_is_left_memory_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the peak that the process ever had, for which everything would be evicted."""
+    before = anonymous_memory()
+    monkeypatch.setattr(machine, "_statm", lambda: b"")
+    assert anonymous_memory() == before
+
+
+def test_without_ctypes_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_trim", None)
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    machine.give_back()
+    machine.free_at_once()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
