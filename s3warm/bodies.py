@@ -64,6 +64,7 @@ class Bodies:
 
     def _kept(self, fetched: Fetched, arrival: Arrival, download: Download | None) -> Entry:
         """The entry, in every tier that takes it. What has been downloaded to the disk already need not be written once more."""
+        arrival.complete(len(fetched.body))
         times = arrival.times(fetched.info)
         entry = Entry(arrival.where, fetched.info, times.validated_at, times.expires_at, fetched.body)
 

@@ -49,6 +49,7 @@ class ReadThrough(Front, Paths):
         files: FileTier | None,
         origin: Origin,
         ledger: Ledger,
+        learn: Callable[[int, float], None],
         clock: Callable[[], float],
         counters: Counters,
         troubles: Troubles,
@@ -75,6 +76,7 @@ class ReadThrough(Front, Paths):
             counters=counters,
             troubles=troubles,
             announcer=announcer,
+            learn=learn,
             forget=self._flights.forget,
         )
         Paths.__init__(self, origin, files, ledger)

@@ -16,10 +16,12 @@ from s3warm.ledger import Ledger
 from s3warm.metrics import Announcer, Counters, Stats, Troubles
 from s3warm.notices import Notices
 from s3warm.origin.boto import BotoRequests, client_namespace, memory_to_come
+from s3warm.origin.choice import ChosenRequests
 from s3warm.origin.fetch import ConditionalFetch
 from s3warm.origin.offline import OfflineRequests
+from s3warm.origin.places import suits
 from s3warm.rules import budget
-from s3warm.rules.eviction import Cost
+from s3warm.rules.costs import FROM_DISK, FROM_S3, LearntCost
 from s3warm.settings import resolve, switch
 from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.memory import MemoryTier
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
     from s3warm.metrics import Event
     from s3warm.options import Options
     from s3warm.origin.base import Requests
+    from s3warm.rules.eviction import Cost
     from s3warm.settings import Settings
 
 __all__ = ["Cache", "alive"]
 
+LEAN_MEMORY = 10 * 2**20  # bytes, measured: 5.4 MiB, and 4 for TLS
 LAMBDA_DIRECTORY = "/tmp/s3warm"  # noqa: S108  # private: made 0700 and refused if it is anybody else's
 
 _IDENTITY = (
@@ -55,11 +59,6 @@ _IDENTITY = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-
-# What it takes to get an object back; fits of measurements: 30 ms and 90 MB/s from S3, 0.2 ms and 1.5 GB/s from /tmp.
-FROM_ORIGIN = Cost(0.030, 1 / 90e6)
-FROM_DISK = Cost(0.0002, 1 / 1.5e9)
-
 
 # Every cache of this process, for its forked children.
 _alive: WeakSet[Cache] = WeakSet()
@@ -146,11 +145,12 @@ class Cache(Bulk):
         self._disabled = disabled
         self._memory_budget, share = self._derive(settings, held=0)
         self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
+        from_s3, from_disk = self._learnt(FROM_S3), self._learnt(FROM_DISK)
         has_disk = settings.disk_budget != 0 and sys.platform != "win32"
         memory = MemoryTier(
             self._memory_budget.bytes,
             self._largest_in_memory,
-            FROM_DISK if has_disk and not disabled else FROM_ORIGIN,
+            from_disk if has_disk and not disabled else from_s3,
             counters,
             notices.evicted,
         )
@@ -172,7 +172,8 @@ class Cache(Bulk):
                 namespace,
                 budget=settings.disk_budget,
                 level=settings.compression_level,
-                cost=FROM_ORIGIN,
+                cost=from_s3,
+                learn=from_disk.note,
                 free=machine.free_disk,
                 account=ledger,
                 counters=counters,
@@ -190,6 +191,7 @@ class Cache(Bulk):
             files=files,
             origin=ConditionalFetch(self._supplier(client, settings), counters, must_verify=settings.verify == "require"),
             ledger=ledger,
+            learn=from_s3.note,
             clock=clock,
             counters=counters,
             troubles=troubles,
@@ -204,10 +206,15 @@ class Cache(Bulk):
             settings.memory_budget,
             limit=limit.bytes,
             source=limit.source,
-            rss=max(0, machine.resident_memory() - held) + memory_to_come(),
+            rss=max(0, machine.resident_memory() - held) + self._memory_to_come(settings),
             concurrency=processes,
         )
         return budget.Budget(0, "S3WARM_DISABLED=1") if self._disabled else chosen, limit.bytes // processes
+
+    def _memory_to_come(self, settings: Settings) -> int:
+        """Bytes that the origin will take with the first request."""
+        lean = settings.origin == "lean" or (settings.origin == "auto" and not suits(os.environ, "any-plain-bucket"))
+        return LEAN_MEMORY if lean else memory_to_come()
 
     def resume(self) -> None:
         """The process was restored from a snapshot: all is stale, and budgets follow from what there is now; see `lambda_hooks`."""
@@ -282,7 +289,16 @@ class Cache(Bulk):
         """What sends the requests."""
         if switch("S3WARM_OFFLINE", os.environ):
             return OfflineRequests()
-        return BotoRequests(client, checksums=settings.verify == "require")
+        checksums = settings.verify == "require"
+        if client is not None or settings.origin == "boto3":
+            return BotoRequests(client, checksums=checksums)
+        if settings.origin == "auto" and not machine.has_runtime(os.environ):
+            return BotoRequests(checksums=checksums)
+        return ChosenRequests(settings.origin, checksums=checksums)
+
+    def _learnt(self, prior: Cost) -> LearntCost:
+        """What it takes to get an object back from a tier."""
+        return LearntCost(prior)
 
     def _place(self, settings: Settings) -> tuple[str, bool]:
         """Where the disk tier lies, and whether it is to be removed at exit."""

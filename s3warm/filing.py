@@ -54,6 +54,7 @@ class Filing:
                 if not arrival.give_up_held():
                     raise
                 info = self._fill(download, incoming, arrival)
+            arrival.complete(info.size)
             times = arrival.times(info)
             with arrival.flight.storing:
                 forgotten = arrival.flight.forgotten

@@ -19,6 +19,7 @@ __all__ = [
     "free_at_once",
     "free_disk",
     "give_back",
+    "has_runtime",
     "in_lambda",
     "initialization_type",
     "memory_limit",
@@ -76,6 +77,11 @@ def process_age(root: str = "/") -> float:
         return max(imported, up - started / ticks)
     except (IndexError, ValueError):
         return imported
+
+
+def has_runtime(environ: Mapping[str, str]) -> bool:
+    """Whether Lambda's runtime is there as well: tests that set the name of a function have none."""
+    return bool(environ.get("AWS_LAMBDA_RUNTIME_API"))
 
 
 def concurrency(environ: Mapping[str, str]) -> int:

@@ -27,3 +27,4 @@ class Options(TypedDict, total=False):
     namespace: str | None
     cache_control: Literal["respect", "trust", "ignore"]
     verify: Literal["available", "require"]
+    origin: Literal["auto", "boto3", "lean"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from contextlib import closing
 
 from s3warm import deadlines
@@ -75,6 +76,7 @@ class Arrival:
         self.flight = flight
         self.where = where
         self.asked_at = asked_at
+        self._began = time.monotonic()
         self.held = held
         # A clock that was set back: what was validated "later" would outrank this, and come back when the clock gets there.
         self.supersedes = held is not None and held.validated_at > asked_at
@@ -94,6 +96,10 @@ class Arrival:
         keep = bool(info.etag) and not control.no_store
         return Times(self.asked_at, self._parent.expiry(self.where, self.asked_at, control), keep)
 
+    def complete(self, size: int) -> None:
+        """The whole body is here: S3 takes that long for one of `size` bytes."""
+        self._parent.learn(size, time.monotonic() - self._began)
+
     def progress(self, so_far: int, size: int) -> None:
         """Tell whoever listens how far the transfer is."""
         self._parent.announcer.tell(Event("progress", self.where.bucket, self.where.key, so_far, total=size))
@@ -111,12 +117,14 @@ class Revalidation:
         counters: Counters,
         troubles: Troubles,
         announcer: Announcer,
+        learn: Callable[[int, float], None],
         forget: Callable[[ObjectKey], object],
     ) -> None:
         self._settings = settings
         self._tiers = tiers
         self._clock = clock
         self._counters = counters
+        self.learn = learn
         self._forget = forget
         self.announcer = announcer
         self._watch = OriginWatch(troubles)

@@ -109,6 +109,13 @@ TABLE: tuple[Setting, ...] = (
         '"available" or "require"',
         "require: an object for which S3 gives nothing to check its bytes against is an `IntegrityError`, before it is downloaded",
     ),
+    Setting(
+        "origin",
+        "auto",
+        values.origin,
+        '"auto", "boto3" or "lean"',
+        "who sends the requests where no client is given; auto: s3warm's own small client in Lambda, for plain buckets, else boto3",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in TABLE}
 
@@ -140,6 +147,7 @@ class Settings:
     namespace: str | None
     cache_control: str
     verify: str
+    origin: str
 
     def __init__(self, **options: Unpack[Options]) -> None:
         for name in options:

@@ -16,6 +16,7 @@ from s3warm.factory import Cache
 from s3warm.keys import locate
 from s3warm.origin.base import Listed, TransportError
 from s3warm.record import NamedTuple
+from s3warm.rules.costs import LearntCost
 from s3warm.tiers.temporary import temporary_directory
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from s3warm.metrics import Event
     from s3warm.options import Options
     from s3warm.origin.base import Request
+    from s3warm.rules.eviction import Cost
     from s3warm.settings import Settings
 
 __all__ = ["FakeCache", "FakeRequest", "FakeS3", "fake_s3"]
@@ -234,6 +236,15 @@ class _Page:
         self.token = token
 
 
+class _Known(LearntCost):
+    """The cost of what no network is asked for: as in production, on any machine."""
+
+    __slots__ = ()
+
+    def note(self, size: int, seconds: float) -> None:
+        """Learns nothing."""
+
+
 class FakeCache(Cache):
     """The real cache over a `FakeS3`, for tests of several caches over one S3: two environments, or one before and after a crash.
 
@@ -263,6 +274,9 @@ class FakeCache(Cache):
 
     def _supplier(self, client: Any, settings: Settings) -> FakeS3:
         return self._s3
+
+    def _learnt(self, prior: Cost) -> LearntCost:
+        return _Known(prior)
 
     def _place(self, settings: Settings) -> tuple[str, bool]:
         return (temporary_directory(), True) if settings.directory is None else (settings.directory, False)

@@ -18,6 +18,7 @@ __all__ = [
     "fraction",
     "from_number_or_text",
     "name",
+    "origin",
     "seconds",
     "seconds_or_none",
     "verify",
@@ -146,6 +147,11 @@ def cache_control(value: Any) -> str:
 def verify(value: Any) -> str:
     """One of the two modes."""
     return _one_of(value, "available", "require")
+
+
+def origin(value: Any) -> str:
+    """One of the three suppliers of requests."""
+    return _one_of(value, "auto", "boto3", "lean")
 
 
 def _one_of(value: Any, *words: str) -> str:

@@ -52,7 +52,11 @@ def of_response(key: ObjectKey, response: Response | Page) -> Failure:
         why = "the object is archived; restore it (RestoreObject) or copy it to another storage class"
         return Failure(_unavailable(key, why, outage=False))
     if code in _CREDENTIAL_CODES:
-        advice = "check the clock" if code == "RequestTimeTooSkewed" else "check the credentials that boto3 finds"
+        advice = (
+            "check the clock"
+            if code == "RequestTimeTooSkewed"
+            else "check the function's role, or the credentials in the environment"
+        )
         return Failure(_unavailable(key, f"{said}; {advice}"), credentials=True)
     if code in ("PermanentRedirect", "IllegalLocationConstraintException") or status in (301, 307):
         return Failure(_unavailable(key, f"{said}; the bucket is in another region, set AWS_REGION or give a client for it"))

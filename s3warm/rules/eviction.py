@@ -34,7 +34,7 @@ __all__ = ["GOES_FIRST", "GOES_LAST", "OVERHEAD", "Candidate", "Cost", "Rank", "
 FREQUENCY_CAP = 6.0
 DECAY = 0.75
 SLACK = 6.0
-OVERHEAD = 512  # bytes added to each size, so that tiny objects do not outweigh everything
+OVERHEAD = 128  # bytes added to each size, so that tiny objects do not outweigh everything
 REPAIRS = 64  # entries looked at in one attempt, at most
 
 

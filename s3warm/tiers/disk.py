@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters, Troubles
     from s3warm.rules.budget import Budget, Share
-    from s3warm.rules.eviction import Cost
+    from s3warm.rules.costs import LearntCost
     from s3warm.tiers.base import Account, Evicted, Held
     from s3warm.tiers.locks import RangeLock
     from s3warm.tiers.pins import Pins
@@ -63,7 +63,8 @@ class DiskTier(HandsOutFiles, Lasts):
         *,
         budget: int | Share | None,
         level: int,
-        cost: Cost,
+        cost: LearntCost,
+        learn: Callable[[int, float], None] = lambda _size, _seconds: None,
         free: Callable[[str], int],
         account: Account,
         counters: Counters,
@@ -83,6 +84,7 @@ class DiskTier(HandsOutFiles, Lasts):
         self._asked = budget
         self._level = level
         self._cost = cost
+        self._learn = learn
         self._free = free
         self._account = account
         self._counters = counters
@@ -300,7 +302,9 @@ class DiskTier(HandsOutFiles, Lasts):
         room.settle()
         level, account, corrupted = self._level, self._account, self._corrupted
         self._expired = False
-        self._shelf = Shelf(directory, store, pins, room, self.namespace, level=level, account=account, corrupted=corrupted)
+        self._shelf = Shelf(
+            directory, store, pins, room, self.namespace, level=level, account=account, corrupted=corrupted, learn=self._learn
+        )
 
     def _discard(self) -> None:
         """The database is malformed: the next use makes it anew. Unless somebody else has done so already."""

@@ -21,7 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters
-    from s3warm.rules.eviction import Candidate, Cost, Rank, Verdict
+    from s3warm.rules.costs import LearntCost
+    from s3warm.rules.eviction import Candidate, Rank, Verdict
     from s3warm.tiers.base import Evicted
 
     Slots = dict[str, dict[object, "Slot"]]
@@ -39,7 +40,7 @@ class MemoryTier:
 
     name = "memory"
 
-    def __init__(self, budget: int, largest: int, cost: Cost, counters: Counters, evicted: Evicted) -> None:
+    def __init__(self, budget: int, largest: int, cost: LearntCost, counters: Counters, evicted: Evicted) -> None:
         self.slots: Slots = {}
         self.due = float("inf")
         self._budget = self._bound = budget

@@ -6,6 +6,7 @@ Small bodies lie in their rows, larger ones in files of their own. Everything ra
 from __future__ import annotations
 
 import os
+import time
 from zlib import crc32
 
 from s3warm import codec
@@ -50,6 +51,7 @@ class Shelf:
         level: int,
         account: Account,
         corrupted: Corrupted,
+        learn: Callable[[int, float], None],
     ) -> None:
         self.directory = directory
         self.store = store
@@ -59,6 +61,7 @@ class Shelf:
         self._level = level
         self._account = account
         self._corrupted = corrupted
+        self._learn = learn
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -72,11 +75,13 @@ class Shelf:
         row, inline = self.look_up(row_key, key)
         if row is None:
             return None
+        began = time.monotonic()
         with self._account.hold(key, row.info.size):
             body = self._verified(row_key, row, inline)
         if body is None:
             return None
         self.room.hit(row_key)
+        self._learn(len(body), time.monotonic() - began)
         return row.entry(body)
 
     def describe(self, key: ObjectKey) -> Held | None:

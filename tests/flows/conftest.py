@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.embedded import EmbeddedS3
 from tests.support.gateway import RadosGateway, missing
-from tests.support.worlds import FakeWorld, ServerWorld
+from tests.support.worlds import FakeWorld, LeanWorld, ServerWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +32,25 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RadosGateway]:
         yield server
 
 
-@pytest.fixture(params=["fake", "embedded", pytest.param("gateway", marks=pytest.mark.e2e)])
+@pytest.fixture(
+    params=[
+        "fake",
+        "embedded",
+        pytest.param("embedded lean", marks=pytest.mark.e2e),
+        pytest.param("gateway", marks=pytest.mark.e2e),
+        pytest.param("gateway lean", marks=pytest.mark.e2e),
+    ]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     made: FakeWorld | ServerWorld
     if request.param == "fake":
         made = FakeWorld(tmp_path / "cache")
     else:
-        server = request.getfixturevalue(request.param)
+        name, _, lean = request.param.partition(" ")
+        server = request.getfixturevalue(name)
         access_key, secret_key = getattr(server, "access_key", "key"), getattr(server, "secret_key", "secret")
-        made = ServerWorld(request.param, server, tmp_path / "cache", access_key=access_key, secret_key=secret_key)
+        kind = LeanWorld if lean else ServerWorld
+        made = kind(name, server, tmp_path / "cache", access_key=access_key, secret_key=secret_key)
     try:
         yield made
     finally:

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 from s3warm.entry import Entry, Metadata
-from s3warm.factory import FROM_DISK, FROM_ORIGIN
 from s3warm.keys import ObjectKey
 from s3warm.metrics import Counters
 from s3warm.origin.base import PART
 from s3warm.rules import eviction, placement
+from s3warm.rules.costs import FROM_DISK, FROM_S3, LearntCost
 from s3warm.rules.eviction import Candidate, Rank
 from s3warm.tiers.memory import MemoryTier
 from s3warm.tiers.room import ROW_OVERHEAD
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
 def replay(requests: Iterable[Asked], *, memory_budget: int, largest: int, disk_budget: int) -> Outcome:
     """What becomes of the requests with these budgets; `largest` is the largest body that memory admits."""
-    memory = MemoryTier(memory_budget, largest, FROM_DISK, Counters(), lambda _key, _size: None)
+    memory = MemoryTier(memory_budget, largest, LearntCost(FROM_DISK), Counters(), lambda _key, _size: None)
     disk = _Disk(disk_budget)
     memory_hits = disk_hits = misses = 0
     for asked in requests:
@@ -106,7 +106,7 @@ class _Disk:
     def put(self, asked: Asked) -> None:
         """Keep it, if what would have to go is not worth more. What goes into a file takes its uncompressed size first."""
         in_file = asked.size if asked.size > min(PART, placement.WHOLE_LIMIT) else asked.stored
-        weight = FROM_ORIGIN.weight(asked.size)
+        weight = FROM_S3.weight(asked.size)
         verdict = eviction.make_room(self, self._held + in_file + ROW_OVERHEAD - self._room, self._floor, weight)
         self._floor = verdict.floor
         self._held -= sum(victim.size for victim in verdict.victims)

@@ -132,13 +132,18 @@ def test_a_memory_hit_takes_no_lock(hit: FunctionType, monkeypatch: pytest.Monke
 def test_memory_hits_leave_nothing_behind(hit: FunctionType) -> None:
     for _ in repeat(None, 1_000):
         hit()
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in repeat(None, 10_000):
-        hit()
-    assert sys.getallocatedblocks() - before < 10
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 10
+
+    def growth() -> tuple[int, int]:
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in repeat(None, 10_000):
+            hit()
+        after = sys.getallocatedblocks()
+        gc.collect()
+        return after - before, sys.getallocatedblocks() - before
+
+    # A thread that another test has left may allocate meanwhile, once; what hits leave behind they leave each time.
+    assert min(max(growth()) for _ in range(5)) < 10
 
 
 def test_a_memory_hit_allocates_no_more_than_its_counter_and_the_time(hit: FunctionType) -> None:

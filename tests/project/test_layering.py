@@ -26,7 +26,7 @@ LAYERS: list[list[str]] = [
         "rules.placement",
         "rules.pressure",
     ],  # pure rules
-    ["codec", "entry", "options", "values"],  # values
+    ["codec", "entry", "options", "rules.costs", "values"],  # values
     ["deadlines", "settings"],
     ["singleflight"],
     ["tiers.base", "origin.base"],  # contracts
@@ -34,11 +34,15 @@ LAYERS: list[list[str]] = [
     [
         "explain",
         "globbing",
+        "origin.answers",
         "origin.buffer",
         "origin.failures",
+        "origin.heads",
         "origin.integrity",
         "origin.intime",
         "origin.offline",
+        "origin.places",
+        "origin.sigv4",
         "pool",
         "sources",
         "tiers.database",
@@ -48,9 +52,10 @@ LAYERS: list[list[str]] = [
         "tiers.scattered",
         "tiers.slot",
     ],  # parts
-    ["origin.boto", "preloading", "tiers.order", "tiers.temporary"],
-    ["origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
-    ["tiers.turns"],
+    ["origin.boto", "origin.credentials", "origin.wire", "preloading", "tiers.order", "tiers.temporary"],
+    ["origin.connections", "origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
+    ["origin.lean", "tiers.turns"],
+    ["origin.choice"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
     ["origin.fetch", "tiers.opening", "tiers.room"],
     ["tiers.shelf"],
@@ -69,16 +74,20 @@ LAYERS: list[list[str]] = [
     ["factory"],  # assembly
     ["default"],
     ["lambda_hooks", "testing"],  # integrations
+    ["simulation.classic", "simulation.s3fifo", "simulation.tinylfu", "simulation.trace"],  # the policy beside its peers
+    ["simulation.generated", "simulation.offline", "simulation.rule"],
+    ["simulation.replay"],
+    ["simulation.report"],
     ["cli.progress", "pytest_plugin"],
-    ["cli.fetch"],
+    ["cli.fetch", "cli.simulate"],
     ["cli.main"],
     ["__main__"],
     ["__init__"],  # the face
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-# The packages s3warm.cli, s3warm.rules, s3warm.tiers and s3warm.origin hold a docstring and nothing else.
-BARE = {"cli.__init__", "rules.__init__", "tiers.__init__", "origin.__init__"}
+# The packages s3warm.cli, s3warm.rules, s3warm.tiers, s3warm.origin and s3warm.simulation hold a docstring and nothing else.
+BARE = {"cli.__init__", "rules.__init__", "tiers.__init__", "origin.__init__", "simulation.__init__"}
 
 DOORS = {
     "boto3": {"origin.boto"},

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from s3warm.metrics import Counters, Troubles
-from s3warm.rules.eviction import Cost
+from s3warm.rules.costs import FROM_S3, LearntCost
 from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.memory import MemoryTier
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
 
 MIB = 2**20
-COST = Cost(0.030, 1 / 90e6)
+COST = LearntCost(FROM_S3)
 
 
 class Journal:

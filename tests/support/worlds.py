@@ -13,12 +13,16 @@ import boto3
 from botocore.config import Config
 
 from s3warm import Cache
+from s3warm.origin.lean import LeanRequests
 from s3warm.testing import FakeCache, FakeS3
 from tests.support.proxy import RecordingProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from s3warm import Settings
+    from s3warm.origin.base import Requests
 
 BUCKET = "flows"
 _buckets = itertools.count()
@@ -192,6 +196,33 @@ class ServerWorld(_Caches):
         self.proxy.close()
         self.direct.close()
         self.through.close()
+
+
+class LeanWorld(ServerWorld):
+    """The same, asked by s3warm's own client."""
+
+    def __init__(self, name: str, server: Any, directory: Path, *, access_key: str, secret_key: str) -> None:
+        super().__init__(name, server, directory, access_key=access_key, secret_key=secret_key)
+        self._environ = {
+            "AWS_ENDPOINT_URL_S3": self.proxy.endpoint,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+        }
+
+    def cache(self, **options: Any) -> Cache:
+        return self.keep(_LeanCache(self._environ, clock=lambda: self.now, **self.options(options)))
+
+
+class _LeanCache(Cache):
+    """A cache over the lean origin in another environment than this process's."""
+
+    def __init__(self, environ: Mapping[str, str], **options: Any) -> None:
+        self._environ = environ
+        super().__init__(**options)
+
+    def _supplier(self, client: Any, settings: Settings) -> Requests:
+        return LeanRequests(self._environ, checksums=settings.verify == "require")
 
 
 def client(endpoint: str, access_key: str, secret_key: str) -> Any:

@@ -85,6 +85,9 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("cache_control", "ignore", "ignore"),
     ("verify", "available", "available"),
     ("verify", "require", "require"),
+    ("origin", "auto", "auto"),
+    ("origin", "boto3", "boto3"),
+    ("origin", "lean", "lean"),
 ]
 
 
@@ -122,6 +125,7 @@ REFUSED: list[tuple[str, Any]] = [
     *refused("namespace", 5, b"team", "n" * 201, "\ud800", [], True),
     *refused("cache_control", "Trust", "no-cache", None, "", 1, [], True),
     *refused("verify", "Require", "md5", None, "", 1, [], True),
+    *refused("origin", "Boto3", "s3", None, "", 1, [], True),
 ]
 
 
@@ -158,6 +162,7 @@ def test_defaults() -> None:
         "namespace": None,
         "cache_control": "respect",
         "verify": "available",
+        "origin": "auto",
     }
 
 
