@@ -6,7 +6,7 @@ import argparse
 import tempfile
 import time
 
-from tests.bench import cold_path, disk_hit, disk_write, memory_hit, rss
+from tests.bench import cold_path, disk_hit, disk_write, memory_hit, origins, rss
 from tests.bench.environment import describe, headline
 from tests.bench.report import save
 
@@ -16,6 +16,7 @@ BENCHES = {
     "disk_write": disk_write.run,
     "cold_path": cold_path.run,
     "rss": rss.run,
+    "origins": origins.run,
 }
 
 
