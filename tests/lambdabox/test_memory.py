@@ -24,6 +24,9 @@ INVOCATIONS = 3_000 if SOAK else 300
 GETS = 4  # of one invocation
 SIZES = (128, 256, 512, 1024)
 WORTH = 0.9  # of the hits of the policy alone
+WORTH_IN_MEMORY = (
+    0.8  # the cache learns what this disk and this origin cost, where the replay counts with those that it begins with
+)
 
 pytestmark = [pytest.mark.usefixtures("boxes"), pytest.mark.timeout(1800 if SOAK else 120)]
 
@@ -59,7 +62,7 @@ def test_random_work_is_not_killed_and_hits(
     assert [told for told in refused if _size(told[0]) <= told[1] / 2] == []
     assert row["hit_ratio"] >= WORTH * policy.hit_ratio
     if memory_mb > 128:  # there the handler needs for itself what the budget would allow
-        assert row["memory_hits"] >= WORTH * policy.memory_hits
+        assert row["memory_hits"] >= WORTH_IN_MEMORY * policy.memory_hits
 
 
 @pytest.mark.parametrize("memory_mb", [128, 512])
