@@ -17,6 +17,7 @@ import s3warm
 from s3warm import Cache, OriginUnavailableError
 from s3warm.origin.base import Late, Request, TransportError
 from s3warm.testing import FakeS3, fake_s3
+from tests.support.threads import until
 
 URI = "s3://cfg/flags.json"
 
@@ -48,6 +49,8 @@ class SilentServer:
         self._thread.join()
         for connection in self._connections:
             connection.close()
+        # What was given up goes on until its connection breaks, which it just has.
+        until(lambda: not any(thread.name == "s3warm-request" for thread in threading.enumerate()))
 
 
 @pytest.fixture(
@@ -56,7 +59,7 @@ class SilentServer:
 def silent(request: pytest.FixtureRequest) -> Iterator[Cache]:
     server = SilentServer(request.param)
     # Time-outs that no test waits for.
-    config = Config(signature_version=UNSIGNED, connect_timeout=600, read_timeout=600, retries={"total_max_attempts": 9})
+    config = Config(signature_version=UNSIGNED, connect_timeout=600, read_timeout=600, retries={"total_max_attempts": 1})
     client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
     with Cache(client=client) as cache:
         yield cache
@@ -75,7 +78,10 @@ def test_a_miss_raises_in_time(silent: Cache, ask: str) -> None:
 def test_a_tree_raises_in_time() -> None:
     server = SilentServer()
     client = boto3.client(
-        "s3", endpoint_url=server.url, region_name="us-east-1", config=Config(signature_version=UNSIGNED, read_timeout=600)
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        config=Config(signature_version=UNSIGNED, read_timeout=600, retries={"total_max_attempts": 1}),
     )
     with Cache(client=client) as cache, s3warm.deadline(0.2, 0), pytest.raises(OriginUnavailableError):
         cache.tree("s3://models/bert/")
