@@ -127,8 +127,10 @@ def interleave(world: ServerWorld, history: History, requests: int, fetch: Calla
         history.begin(requests)
         try:
             got = fetch(0)
-        except OriginUnavailableError:
-            assert history.end() > 1, f"one change is no reason to give up (run {run})"
+        except OriginUnavailableError as error:
+            # Ceph itself answers 500, once in some hundred runs, to a read of what is being overwritten; this world's client repeats nothing.
+            own = "S3 answered 500" in str(error)
+            assert history.end() > 1 or own, f"one change is no reason to give up (run {run})"
             errors += 1
         else:
             history.end()
