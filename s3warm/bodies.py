@@ -56,8 +56,7 @@ class Bodies:
             with closing(disk.download(arrival.where, at_any_cost=False)) as download:
                 info = incoming.save(download, largest - incoming.size, arrival.progress)
                 if info.size > largest:  # it has been replaced by a larger one on the way
-                    where = arrival.where
-                    raise ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=info.size, largest=largest)
+                    raise ObjectTooLargeError.of(arrival.where, info.size, largest)
                 return self._kept(Fetched(info, download.body()), arrival, download)
         except NoRoom:
             return None

@@ -29,9 +29,7 @@ class _DefaultFront(Front):
     """The hit path over whichever cache is the default now, so that `from s3warm import get` always means that one."""
 
     def __init__(self) -> None:
-        self._slots = {}
-        self._clock = time.time
-        self._look = self._prolong = float
+        self.follow(None)
 
     def follow(self, cache: Cache | None) -> None:
         """Look into this cache's memory from now on."""

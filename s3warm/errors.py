@@ -105,13 +105,13 @@ class ObjectTooLargeError(S3WarmError):
     """
 
     @classmethod
-    def of(cls, uri: object, *, bucket: str, key: str, size: int, largest: int) -> ObjectTooLargeError:
+    def of(cls, where: ObjectKey, size: int, largest: int) -> ObjectTooLargeError:
         """The error for an object of `size` bytes where there is memory for `largest`."""
         return cls(
-            f"{uri} has {size:,} bytes ({size / 2**20:.1f} MiB), the function has {largest:,} ({largest / 2**20:.1f} MiB) left "
+            f"{where} has {size:,} bytes ({size / 2**20:.1f} MiB), the function has {largest:,} ({largest / 2**20:.1f} MiB) left "
             "for it; use path() for a file or open() for a stream of it, which need no memory for the whole, or give it more memory",
-            bucket=bucket,
-            key=key,
+            bucket=where.bucket,
+            key=where.key,
         )
 
     @classmethod

@@ -143,8 +143,7 @@ class Cache(Bulk):
 
         notices = Notices(counters, troubles, announcer)
         self._disabled = disabled
-        self._memory_budget, share = self._derive(settings, held=0)
-        self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
+        share = self._derive(settings, held=0)
         from_s3, from_disk = self._learnt(FROM_S3), self._learnt(FROM_DISK)
         has_disk = settings.disk_budget != 0 and sys.platform != "win32"
         memory = MemoryTier(
@@ -199,8 +198,8 @@ class Cache(Bulk):
         )
         _alive.add(self)
 
-    def _derive(self, settings: Settings, *, held: int) -> tuple[budget.Budget, int]:
-        """The memory budget, where the process's memory is taken up by `held` bytes of the cache, and the process's share of all memory."""
+    def _derive(self, settings: Settings, *, held: int) -> int:
+        """Choose the memory budget, where `held` bytes of the process's memory are the cache's; the process's share of all memory."""
         limit, processes = machine.memory_limit(os.environ), machine.concurrency(os.environ)
         chosen = budget.memory_budget(
             settings.memory_budget,
@@ -209,7 +208,9 @@ class Cache(Bulk):
             rss=max(0, machine.resident_memory() - held) + self._memory_to_come(settings),
             concurrency=processes,
         )
-        return budget.Budget(0, "S3WARM_DISABLED=1") if self._disabled else chosen, limit.bytes // processes
+        self._memory_budget = budget.Budget(0, "S3WARM_DISABLED=1") if self._disabled else chosen
+        self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
+        return limit.bytes // processes
 
     def _memory_to_come(self, settings: Settings) -> int:
         """Bytes that the origin will take with the first request."""
@@ -219,8 +220,7 @@ class Cache(Bulk):
     def resume(self) -> None:
         """The process was restored from a snapshot: all is stale, and budgets follow from what there is now; see `lambda_hooks`."""
         self.suspend()
-        self._memory_budget, share = self._derive(self._settings, held=self._memory.held())
-        self._largest_in_memory = budget.largest_memory_object(self._settings.max_memory_object, self._memory_budget.bytes)
+        share = self._derive(self._settings, held=self._memory.held())
         self._memory.resize(self._memory_budget.bytes, self._largest_in_memory)
         self._ledger.derive(share)
 
@@ -254,10 +254,10 @@ class Cache(Bulk):
             ('memory', 'disk')
         """
         where = locate(bucket, key, version_id)
-        held = [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]
+        held = self._held(where)
         if not held and where.key.endswith("/"):
             where = locate_tree(bucket, key)
-            held = [found for found in (tier.describe(where) for tier in self._tiers) if found is not None]
+            held = self._held(where)
         return explain(where, held, self._clock())
 
     def budgets(self) -> Budgets:

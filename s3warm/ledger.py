@@ -144,7 +144,7 @@ class Ledger:
         if size <= self._largest(beside=0):
             message = f"{where} has {size:,} bytes, for which there is no memory while other threads fetch {self._pending:,}; fetch fewer at once"
             raise late(where, message)
-        raise ObjectTooLargeError.of(where, bucket=where.bucket, key=where.key, size=size, largest=largest)
+        raise ObjectTooLargeError.of(where, size, largest)
 
     def _release(self, held: int) -> None:
         if held:

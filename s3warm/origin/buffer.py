@@ -42,8 +42,7 @@ class Buffer:
         self._view.release()
         self._bytes = BytesIO()
         if info.size > self._largest:
-            key = self._key
-            raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=info.size, largest=self._largest)
+            raise ObjectTooLargeError.of(self._key, info.size, self._largest)
         self._bytes = BytesIO(bytes(info.size))
         self._view = self._bytes.getbuffer()
         return frozenset()

@@ -213,7 +213,7 @@ class Arriving:
                 body += chunk[:count]
                 digest.update(chunk[:count])
                 if len(body) > largest:
-                    raise ObjectTooLargeError.of(key, bucket=key.bucket, key=key.key, size=len(body), largest=largest)
+                    raise ObjectTooLargeError.of(key, len(body), largest)
             return Fetched(self.info._replace(size=len(body), verified_by=digest.verify()), bytes(body))
         except TransportError as error:
             raise Broken(of_transport(key, error).error) from (error.__cause__ or error)

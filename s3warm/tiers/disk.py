@@ -100,7 +100,7 @@ class DiskTier(HandsOutFiles, Lasts):
         self._turns: Turns | None = None
         self._settled: Budget | None = None
         self._closed = False
-        self._expired = False  # all of it, by `expire_all`, before it was let go of
+        self._all_expired = False  # by `expire_all`, before it was let go of
         self._why = ""  # it could not be opened
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
         self._doubts = Doubts()
@@ -138,7 +138,7 @@ class DiskTier(HandsOutFiles, Lasts):
 
     def expire_all(self) -> None:
         """See `Tier.expire_all`."""
-        if self._expired:  # and not opened since
+        if self._all_expired:  # and not opened since
             return
         if not self._write("expire", False, lambda shelf: shelf.retime_all(_expired)):
             self._doubts.add_all()
@@ -301,7 +301,7 @@ class DiskTier(HandsOutFiles, Lasts):
         room = Room(directory, store, pins, budget=budget, cost=cost, counters=self._counters, evicted=self._evicted)
         room.settle()
         level, account, corrupted = self._level, self._account, self._corrupted
-        self._expired = False
+        self._all_expired = False
         self._shelf = Shelf(
             directory, store, pins, room, self.namespace, level=level, account=account, corrupted=corrupted, learn=self._learn
         )

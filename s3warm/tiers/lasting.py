@@ -27,7 +27,7 @@ class Lasts:
     _store: Store | None
     _pins: Pins | None
     _turns: Turns | None
-    _expired: bool
+    _all_expired: bool
     _let_go: Any
 
     def before_fork(self) -> Callable[[], None] | None:
@@ -60,5 +60,5 @@ class Lasts:
     def suspend(self) -> None:
         """See `FileTier.suspend`. Files that are in use stay so."""
         with self._lock:
-            self._expired = True
+            self._all_expired = True
             self._let_go()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 
 from tests.lambdabox.available import COMMANDS
+from tests.support import debian
 
 
 def packages() -> list[str]:
@@ -17,14 +16,8 @@ def packages() -> list[str]:
 def install() -> None:
     """Install them, if there are any; takes root and apt-get."""
     lacking = packages()
-    if not lacking:
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError(f"{', '.join(lacking)} not installed, and installing it takes root and apt-get")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    # A list of some other source that cannot be had is no reason to stop: the installation tells whether what is needed was there.
-    subprocess.run(["apt-get", "-qq", "update"], env=environment, check=False)
-    subprocess.run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", *lacking], env=environment, check=True)
+    if lacking:
+        debian.install(lacking, f"{', '.join(lacking)} not installed")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.lambdabox.box import LambdaBox
-from tests.processes.brood import until
 from tests.processes.relay import Relay
 from tests.support.entries import noise
 from tests.support.static_origin import StaticOrigin
+from tests.support.threads import until
 
 ACCOUNT = Path(__file__).parent / "handlers" / "account.py"
 MIB = 2**20

@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -148,11 +147,3 @@ def first_to_progress(children: Sequence[Child]) -> Child:
             heard = child.hear()
             assert "progress" in heard, f"the process {child.pid} was through before anybody told of progress: {heard}"
             return child
-
-
-def until(reached: Callable[[], bool]) -> None:
-    """Wait for what is seen from outside alone."""
-    patience = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < patience
-        time.sleep(0.002)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.brood import Brood, at_once, until
+from tests.processes.brood import Brood, at_once
 from tests.processes.child import BUCKET
 from tests.processes.relay import Relay
 from tests.soak.test_sigkill import partials
 from tests.support.entries import noise, text
 from tests.support.orphans import NOTHING, orphans
 from tests.support.static_origin import Fault, StaticOrigin
+from tests.support.threads import until
 
 MIB = 2**20
 PART = 8 * MIB

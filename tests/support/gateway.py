@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import debian
+
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd", "ceph-common")
 BINARIES = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 START_SECONDS = 60.0
@@ -86,12 +88,7 @@ def install() -> None:
     lacking = missing()
     if lacking is None:
         return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError(f"{lacking}, and installing it takes root and apt-get")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    # A list of some other source that cannot be had is no reason to stop: the installation tells whether what is needed was there.
-    subprocess.run(["apt-get", "-qq", "update"], env=environment, check=False)
-    subprocess.run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", *PACKAGES], env=environment, check=True)
+    debian.install(PACKAGES, lacking)
 
 
 class RadosGateway:
