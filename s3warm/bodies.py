@@ -47,7 +47,9 @@ class Bodies:
                 by_disk = self._by_way_of_disk(self._disk, incoming, arrival, size + spare)
                 if by_disk is not None:
                     return by_disk
-            return self._kept(incoming.read(size + spare, arrival.progress), arrival, None)
+            # A larger object may take its place on the way, also that of one too small to be asked about.
+            largest = max(size + spare, self._account.largest())
+            return self._kept(incoming.read(largest, arrival.progress), arrival, None)
 
     def _by_way_of_disk(self, disk: FileTier, incoming: Incoming, arrival: Arrival, largest: int) -> Entry | None:
         """A large body is written while it arrives, so that it is not lost if the transfer is cut off; None if the disk has no room."""

@@ -23,7 +23,7 @@ from s3warm import AccessDeniedError, Cache, OriginUnavailableError, deadlines, 
 from s3warm.factory import alive
 from s3warm.keys import locate
 from s3warm.origin import intime
-from s3warm.origin.base import CHUNK, Late, Request
+from s3warm.origin.base import CHUNK, Late, Request, TransportError
 from s3warm.origin.boto import BotoResponse
 from s3warm.origin.intime import in_time
 from s3warm.testing import FakeCache, FakeS3, fake_s3
@@ -464,3 +464,24 @@ def test_a_snapshot_has_no_flights_and_no_connections() -> None:
     assert closed == [1]
     assert cache.stats().memory_entries == 0, "a flight begun before the snapshot stores nothing after it"
     cache.close()
+
+
+def test_a_small_object_that_is_replaced_by_a_larger_one_on_its_way_is_not_too_large() -> None:
+    """There is memory for it: nobody had asked for how much, as the first one was small."""
+    cut: list[int] = []
+
+    class Breaking(FakeS3):
+        def get(self, request: Request) -> Any:
+            answer = super().get(request)
+            if not cut:
+                cut.append(1)
+                self[URI] = noise(500_000, 1)
+
+                def broken(buffer: memoryview) -> int:
+                    raise TransportError("the body broke off")
+
+                answer.readinto = broken  # type: ignore[method-assign]
+            return answer
+
+    cache = FakeCache(Breaking({URI: noise(100_000)}))
+    assert cache.get(URI) == noise(500_000, 1)
