@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, Literal
 
-__all__ = ["OUT", "Report", "Table", "number", "save"]
+__all__ = ["OUT", "Line", "Report", "Table", "number", "save"]
 
 OUT = Path(__file__).parent / "out"
 
@@ -35,11 +35,38 @@ class Table(NamedTuple):
         return "\n".join([self.title, "", shown[0], "-" * max(map(len, shown)), *shown[1:]])
 
 
+class Line(NamedTuple):
+    """One promise about speed: what was measured in this run, and the bar that it has to reach.
+
+    Example:
+        >>> line = Line("memory hit beside a dict", 2.9, "at most", 4, "×")
+        >>> line.holds, line.bar_text
+        (True, 'at most 4 ×')
+    """
+
+    name: str
+    figure: float
+    sense: Literal["at least", "at most"]
+    bar: float
+    unit: str  # "×", "%" of something that the name tells, "ms", "MiB"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure of this run reaches the bar."""
+        return self.figure >= self.bar if self.sense == "at least" else self.figure <= self.bar
+
+    @property
+    def bar_text(self) -> str:
+        """The bar, for people."""
+        return f"{self.sense} {self.bar:g} {self.unit}"
+
+
 class Report(NamedTuple):
     """The result of one bench."""
 
     tables: Sequence[Table]
     figures: Mapping[str, Any]
+    lines: Sequence[Line] = ()
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tables))
