@@ -14,38 +14,44 @@ from __future__ import annotations
 import os
 
 from s3warm import machine
-from s3warm.deadlines import deadline
 from s3warm.default import configure, default_cache, front
-from s3warm.entry import Entry
-from s3warm.errors import (
-    AccessDeniedError,
-    ConfigurationError,
-    DiskUnavailableError,
-    IntegrityError,
-    ObjectNotFoundError,
-    ObjectTooLargeError,
-    OriginUnavailableError,
-    PreloadError,
-    S3WarmError,
-)
-from s3warm.explain import Budgets, Explanation
-from s3warm.factory import Cache
-from s3warm.keys import MISSING
-from s3warm.metrics import Event, Stats
-from s3warm.report import PreloadReport
-from s3warm.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-    from datetime import timedelta
-    from pathlib import Path
-    from typing import BinaryIO, TypeVar
-
-    from s3warm.keys import Missing
-
-    S = TypeVar("S", bound=str | tuple[str, str])
+    from s3warm.deadlines import deadline
+    from s3warm.entries import Entry
+    from s3warm.errors import (
+        AccessDeniedError,
+        ConfigurationError,
+        DiskUnavailableError,
+        IntegrityError,
+        ObjectNotFoundError,
+        ObjectTooLargeError,
+        OriginUnavailableError,
+        PreloadError,
+        S3WarmError,
+    )
+    from s3warm.explanation import Budgets, Explanation
+    from s3warm.face import (
+        as_file,
+        budgets,
+        clear,
+        entry,
+        explain,
+        get_many,
+        glob,
+        invalidate,
+        open,  # noqa: A004  # it is what it says: s3warm.open
+        path,
+        preload,
+        release,
+        stats,
+        tree,
+    )
+    from s3warm.factory import Cache
+    from s3warm.metrics import Event, Stats
+    from s3warm.report import PreloadReport
+    from s3warm.settings import Settings
 
 __all__ = [
     "AccessDeniedError",
@@ -87,135 +93,64 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-if machine.initialization_type(os.environ) == "snap-start":
-    from s3warm import lambda_hooks
+# Bound once: the front follows the default cache, so this name stays right when `configure` replaces it. A function around it
+# would cost a hit 40 % more.
+get = front.get
 
-    lambda_hooks.register()
+# Everything else is loaded when it is first used (PEP 562): that takes 12 ms, and `import s3warm` without it one or two.
+_HOMES = {
+    "deadlines": ("deadline",),
+    "entries": ("Entry",),
+    "errors": (
+        "AccessDeniedError",
+        "ConfigurationError",
+        "DiskUnavailableError",
+        "IntegrityError",
+        "ObjectNotFoundError",
+        "ObjectTooLargeError",
+        "OriginUnavailableError",
+        "PreloadError",
+        "S3WarmError",
+    ),
+    "explanation": ("Budgets", "Explanation"),
+    "face": (
+        "as_file",
+        "budgets",
+        "clear",
+        "entry",
+        "explain",
+        "get_many",
+        "glob",
+        "invalidate",
+        "open",
+        "path",
+        "preload",
+        "release",
+        "stats",
+        "tree",
+    ),
+    "factory": ("Cache",),
+    "metrics": ("Event", "Stats"),
+    "report": ("PreloadReport",),
+    "settings": ("Settings",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(__import__(f"s3warm.{home}", fromlist=[name]), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 's3warm' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-# Bound once: the front follows the default cache, so this name stays right when `configure` replaces it. A function around it
-# would cost a hit 40 % more.
-get = front.get
+# Init is not waited for here, and what it loads is in the snapshot.
+if machine.initialization_type(os.environ) == "snap-start":
+    from s3warm import lambda_hooks
 
-
-def entry(
-    bucket: str,
-    key: str | Missing = MISSING,
-    *,
-    version_id: str | None = None,
-    ttl: float | timedelta | None = None,
-) -> Entry:
-    """See `Cache.entry`."""
-    return default_cache().entry(bucket, key, version_id=version_id, ttl=ttl)
-
-
-def path(
-    bucket: str,
-    key: str | Missing = MISSING,
-    *,
-    version_id: str | None = None,
-    ttl: float | timedelta | None = None,
-) -> Path:
-    """See `Cache.path`."""
-    return default_cache().path(bucket, key, version_id=version_id, ttl=ttl)
-
-
-def tree(bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
-    """See `Cache.tree`."""
-    return default_cache().tree(bucket, prefix, ttl=ttl)
-
-
-def preload(
-    *sources: str | tuple[str, str] | Callable[[], object],
-    timeout: float | timedelta | None = None,
-    concurrency: int | None = None,
-    strict: bool = False,
-) -> PreloadReport:
-    """See `Cache.preload`."""
-    return default_cache().preload(*sources, timeout=timeout, concurrency=concurrency, strict=strict)
-
-
-def get_many(sources: Iterable[S], *, ttl: float | timedelta | None = None, concurrency: int | None = None) -> dict[S, bytes]:
-    """See `Cache.get_many`."""
-    return default_cache().get_many(sources, ttl=ttl, concurrency=concurrency)
-
-
-def glob(pattern: str, *, limit: int = 1000) -> list[str]:
-    """See `Cache.glob`."""
-    return default_cache().glob(pattern, limit=limit)
-
-
-def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
-    """See `Cache.release`."""
-    default_cache().release(bucket, key, version_id=version_id)
-
-
-def as_file(
-    bucket: str,
-    key: str | Missing = MISSING,
-    *,
-    version_id: str | None = None,
-    ttl: float | timedelta | None = None,
-) -> AbstractContextManager[Path]:
-    """See `Cache.as_file`."""
-    return default_cache().as_file(bucket, key, version_id=version_id, ttl=ttl)
-
-
-def open(  # noqa: A001  # it is what it says: s3warm.open
-    bucket: str,
-    key: str | Missing = MISSING,
-    *,
-    version_id: str | None = None,
-    ttl: float | timedelta | None = None,
-) -> BinaryIO:
-    """See `Cache.open`."""
-    return default_cache().open(bucket, key, version_id=version_id, ttl=ttl)
-
-
-def invalidate(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
-    """See `Cache.invalidate`."""
-    default_cache().invalidate(bucket, key, version_id=version_id)
-
-
-def clear() -> None:
-    """See `Cache.clear`."""
-    default_cache().clear()
-
-
-def stats() -> Stats:
-    """See `Cache.stats`."""
-    return default_cache().stats()
-
-
-def explain(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
-    """See `Cache.explain`."""
-    return default_cache().explain(bucket, key, version_id=version_id)
-
-
-def budgets() -> Budgets:
-    """See `Cache.budgets`."""
-    return default_cache().budgets()
-
-
-# What `help` shows.
-for _name in (
-    "entry",
-    "path",
-    "tree",
-    "release",
-    "as_file",
-    "open",
-    "invalidate",
-    "clear",
-    "stats",
-    "explain",
-    "budgets",
-    "preload",
-    "get_many",
-    "glob",
-):
-    globals()[_name].__doc__ = getattr(Cache, _name).__doc__
+    lambda_hooks.register()

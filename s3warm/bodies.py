@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from s3warm import unmeasured
-from s3warm.entry import Entry
+from s3warm.entries import Entry
 from s3warm.errors import ObjectTooLargeError
 from s3warm.origin.base import PART, Fetched, NoRoom
 

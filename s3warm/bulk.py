@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import TypeVar
 
-    from s3warm.entry import Entry, FileEntry
+    from s3warm.entries import Entry, FileEntry
     from s3warm.keys import ObjectKey
     from s3warm.report import PreloadReport
     from s3warm.tiers.base import Held

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
-    from s3warm.entry import Entry
+    from s3warm.entries import Entry
     from s3warm.keys import Missing, ObjectKey
     from s3warm.ledger import Ledger
     from s3warm.metrics import Announcer, Counters, Troubles

@@ -5,8 +5,16 @@ A generator with a state would have to be seeded anew in each of them; a draw of
 
 from __future__ import annotations
 
-from random import SystemRandom
+import os
 
 __all__ = ["draw"]
 
-draw = SystemRandom().random  # from [0, 1)
+
+def draw() -> float:
+    """A number from [0, 1), of 53 random bits; `random.SystemRandom` would cost 2 ms of imports.
+
+    Example:
+        >>> 0 <= draw() < 1
+        True
+    """
+    return (int.from_bytes(os.urandom(7), "big") >> 3) / (1 << 53)

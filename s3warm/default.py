@@ -7,7 +7,6 @@ import os
 import threading
 import time
 
-from s3warm.factory import Cache
 from s3warm.front import Front
 
 TYPE_CHECKING = False
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any, Unpack
 
-    from s3warm.entry import Entry
+    from s3warm.entries import Entry
+    from s3warm.factory import Cache
     from s3warm.keys import Missing
     from s3warm.metrics import Event
     from s3warm.options import Options
@@ -42,11 +42,18 @@ class _DefaultFront(Front):
         return default_cache()._read(bucket, key, version_id, ttl)
 
 
+def _a_cache(*arguments: Any, **options: Any) -> Cache:
+    # All that a cache consists of is loaded with the first one, not by `import s3warm`.
+    from s3warm.factory import Cache
+
+    return Cache(*arguments, **options)
+
+
 front = _DefaultFront()
 _lock = threading.RLock()
 # Guarded by _lock.
 _cache: Cache | None = None
-_make: Callable[..., Cache] = Cache
+_make: Callable[..., Cache] = _a_cache
 
 
 def _renew_lock() -> None:

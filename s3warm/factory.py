@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from s3warm import machine
 from s3warm.bulk import Bulk
-from s3warm.explain import Budgets, explain
+from s3warm.explanation import Budgets, explain
 from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.ledger import Ledger
 from s3warm.metrics import Announcer, Counters, Stats, Troubles
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, Unpack
 
-    from s3warm.explain import Explanation
+    from s3warm.explanation import Explanation
     from s3warm.keys import Missing
     from s3warm.metrics import Event
     from s3warm.options import Options

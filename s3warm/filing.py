@@ -7,14 +7,14 @@ from contextlib import closing
 from io import BytesIO, FileIO
 
 from s3warm import unmeasured
-from s3warm.entry import FileEntry
+from s3warm.entries import FileEntry
 from s3warm.origin.base import BUFFERS, NoRoom, StartOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from io import RawIOBase
 
-    from s3warm.entry import Metadata, Pin
+    from s3warm.entries import Metadata, Pin
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Fetched, Incoming, NotModified, Origin
     from s3warm.revalidation import Arrival

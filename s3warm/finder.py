@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from s3warm.entry import FileEntry
+    from s3warm.entries import FileEntry
     from s3warm.filing import Filing
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
-    from s3warm.entry import Entry
+    from s3warm.entries import Entry
     from s3warm.keys import Missing
     from s3warm.tiers.base import Slot
 

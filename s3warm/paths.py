@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
-    from s3warm.entry import FileEntry
+    from s3warm.entries import FileEntry
     from s3warm.keys import Missing, ObjectKey
     from s3warm.metrics import Announcer, Counters
     from s3warm.origin.base import Origin

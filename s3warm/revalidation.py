@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Protocol, TypeVar
 
-    from s3warm.entry import Entry, FileEntry, Metadata
+    from s3warm.entries import Entry, FileEntry, Metadata
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.settings import Settings

@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from hashlib import blake2b
 
 from s3warm import deadlines
-from s3warm.entry import Metadata
+from s3warm.entries import Metadata
 from s3warm.errors import ObjectNotFoundError, OriginUnavailableError, S3WarmError
 from s3warm.keys import ObjectKey
 from s3warm.origin.base import BUFFERS, PART, NoRoom, NotModified, StartOver
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s3warm.entry import FileEntry
+    from s3warm.entries import FileEntry
     from s3warm.origin.base import Listed, Origin
     from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Account, FileTier, TreeDownload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s3warm.entry import Metadata
+from s3warm.entries import Metadata
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 

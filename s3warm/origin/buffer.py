@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from s3warm.entry import Metadata
+    from s3warm.entries import Metadata
     from s3warm.keys import ObjectKey
 
 __all__ = ["Buffer"]

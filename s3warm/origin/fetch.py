@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from s3warm import deadlines
-from s3warm.entry import Metadata
+from s3warm.entries import Metadata
 from s3warm.errors import ObjectTooLargeError
 from s3warm.origin import integrity
 from s3warm.origin.base import (

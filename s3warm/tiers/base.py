@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Protocol, Self
 
-    from s3warm.entry import Entry, FileEntry, Metadata
+    from s3warm.entries import Entry, FileEntry, Metadata
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Sink
 

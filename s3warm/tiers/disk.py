@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from s3warm.entry import Entry
+    from s3warm.entries import Entry
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters, Troubles
     from s3warm.rules.budget import Budget, Share

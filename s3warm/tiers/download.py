@@ -13,7 +13,7 @@ from s3warm.tiers.scattered import ScatteredFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s3warm.entry import Entry, Metadata
+    from s3warm.entries import Entry, Metadata
     from s3warm.tiers.row import Row
 
 __all__ = ["Download"]

@@ -8,7 +8,7 @@ import time
 from zlib import crc32
 
 from s3warm import codec
-from s3warm.entry import FileEntry
+from s3warm.entries import FileEntry
 from s3warm.origin.base import NoRoom
 from s3warm.tiers import row as rows
 from s3warm.tiers.shelf import check_raw_file, check_size, whole_inline

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from s3warm.entry import FileEntry
+    from s3warm.entries import FileEntry
     from s3warm.keys import ObjectKey
     from s3warm.tiers.download import Download
     from s3warm.tiers.shelf import Shelf

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from s3warm.entry import FileEntry, Metadata
+    from s3warm.entries import FileEntry, Metadata
     from s3warm.keys import ObjectKey
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from s3warm.codec import RAW
-from s3warm.entry import Entry
+from s3warm.entries import Entry
 from s3warm.rules import eviction
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Held, Usage

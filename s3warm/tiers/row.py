@@ -10,7 +10,7 @@ from hashlib import blake2b
 from math import isfinite, isnan
 
 from s3warm.codec import MAX_RATIO, RAW, ZSTD
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3warm.entry import Entry
+    from s3warm.entries import Entry
     from s3warm.keys import ObjectKey
     from s3warm.tiers.base import Account
     from s3warm.tiers.directory import Directory, Staged

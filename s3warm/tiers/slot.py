@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from s3warm.entry import Entry
+from s3warm.entries import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s3warm.entry import Metadata
+    from s3warm.entries import Metadata
     from s3warm.keys import ObjectKey
 
 __all__ = ["Handle", "Slot", "footprint", "slot_key"]
@@ -111,7 +111,7 @@ def _rounded(size: int) -> int:
 
 def _fixed() -> int:
     """Bookkeeping of any slot: the slot, its key, its metadata, its numbers, its place in the heap."""
-    from s3warm.entry import Metadata
+    from s3warm.entries import Metadata
     from s3warm.keys import ObjectKey
 
     key, info = ObjectKey("b", "k"), Metadata("", 0)

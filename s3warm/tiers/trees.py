@@ -8,7 +8,7 @@ import os
 import stat
 
 from s3warm import codec
-from s3warm.entry import FileEntry
+from s3warm.entries import FileEntry
 from s3warm.origin.base import NoRoom, StartOver
 from s3warm.rules.eviction import GOES_FIRST
 from s3warm.tiers import row as rows
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from s3warm.entry import Metadata
+    from s3warm.entries import Metadata
     from s3warm.keys import ObjectKey
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf

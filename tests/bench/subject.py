@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.factory import Cache
 from s3warm.keys import ObjectKey
 from s3warm.origin.offline import OfflineRequests

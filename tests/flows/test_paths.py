@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3warm import Cache
-    from s3warm.entry import Metadata
+    from s3warm.entries import Metadata
     from tests.support.worlds import World
 
 KEY = "models/net.onnx"

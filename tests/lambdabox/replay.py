@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.metrics import Counters
 from s3warm.origin.base import PART

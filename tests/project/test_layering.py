@@ -26,13 +26,13 @@ LAYERS: list[list[str]] = [
         "rules.placement",
         "rules.pressure",
     ],  # pure rules
-    ["codec", "entry", "options", "rules.costs", "values"],  # values
+    ["codec", "entries", "options", "rules.costs", "values"],  # values
     ["deadlines", "settings"],
     ["singleflight"],
     ["tiers.base", "origin.base"],  # contracts
     ["ledger"],
     [
-        "explain",
+        "explanation",
         "globbing",
         "origin.answers",
         "origin.buffer",
@@ -73,7 +73,7 @@ LAYERS: list[list[str]] = [
     ["bulk"],
     ["factory"],  # assembly
     ["default"],
-    ["lambda_hooks", "testing"],  # integrations
+    ["face", "lambda_hooks", "testing"],  # integrations
     ["simulation.classic", "simulation.s3fifo", "simulation.tinylfu", "simulation.trace"],  # the policy beside its peers
     ["simulation.generated", "simulation.offline", "simulation.rule"],
     ["simulation.replay"],
@@ -196,23 +196,23 @@ def test_every_door_is_used(library: str, door: str) -> None:
 @pytest.mark.parametrize(
     ("module", "text", "wrong"),
     [
-        ("entry", "from s3warm.cache import ReadThrough", True),
-        ("entry", "import s3warm.cache", True),
-        ("entry", "def f():\n    from s3warm.factory import Cache", True),
+        ("entries", "from s3warm.cache import ReadThrough", True),
+        ("entries", "import s3warm.cache", True),
+        ("entries", "def f():\n    from s3warm.factory import Cache", True),
         (
-            "entry",
+            "entries",
             "class A:\n    def f(self):\n        try:\n            import s3warm.default\n        finally:\n            pass",
             True,
         ),
-        ("entry", "from s3warm.settings import Settings", True),
-        ("entry", "from s3warm.keys import ObjectKey", False),
+        ("entries", "from s3warm.settings import Settings", True),
+        ("entries", "from s3warm.keys import ObjectKey", False),
         ("codec", "from s3warm.rules import placement", False),
         ("rules.placement", "from s3warm import codec", True),
         ("tiers.shelf", "from s3warm.tiers import row as rows", False),
         ("tiers.row", "from s3warm.tiers import shelf", True),
         ("cache", "import s3warm", True),
         ("cache", "from s3warm import get", True),
-        ("cache", "from s3warm import explain", False),
+        ("cache", "from s3warm import explanation", False),
         ("cache", "from . import explain", True),
         ("cache", "from .tiers.base import Held", True),
         ("factory", "from s3warm.testing import fake_s3", True),
@@ -229,10 +229,10 @@ def test_every_door_is_used(library: str, door: str) -> None:
         ("settings", "if TYPE_CHECKING:\n    from s3warm.options import Options", False),
         ("rules.budget", "if TYPE_CHECKING:\n    from s3warm.options import Options", False),
         ("settings", "from s3warm.options import Options", True),
-        ("settings", "if TYPE_CHECKING:\n    from s3warm.entry import Entry", False),
+        ("settings", "if TYPE_CHECKING:\n    from s3warm.entries import Entry", False),
         ("settings", "if typing.TYPE_CHECKING:\n    from s3warm.cache import ReadThrough", True),
-        ("values", "if TYPE_CHECKING:\n    pass\nelse:\n    from s3warm.entry import Entry", True),
-        ("values", "if not TYPE_CHECKING:\n    from s3warm.entry import Entry", True),
+        ("values", "if TYPE_CHECKING:\n    pass\nelse:\n    from s3warm.entries import Entry", True),
+        ("values", "if not TYPE_CHECKING:\n    from s3warm.entries import Entry", True),
     ],
 )
 def test_the_checker_itself_tells_right_from_wrong(module: str, text: str, wrong: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 
 NOW = 1_700_000_000.0

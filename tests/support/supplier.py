@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from s3warm.entry import Metadata
+    from s3warm.entries import Metadata
     from s3warm.origin.base import Response
 
 KEY = ObjectKey("bucket", "key")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.errors import DiskUnavailableError, OriginUnavailableError
 from s3warm.keys import ObjectKey
 from s3warm.metrics import Counters
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import Protocol
 
-    from s3warm.entry import FileEntry
+    from s3warm.entries import FileEntry
     from s3warm.origin.base import Request
     from s3warm.tiers.disk import DiskTier
     from s3warm.tiers.download import Download

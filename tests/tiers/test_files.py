@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.origin.base import NoRoom
 from s3warm.tiers import files as files_module
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Protocol
 
-    from s3warm.entry import FileEntry
+    from s3warm.entries import FileEntry
     from s3warm.tiers.disk import DiskTier
 
     class MakeTier(Protocol):

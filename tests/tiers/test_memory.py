@@ -14,7 +14,7 @@ from tests.support.tiers import Journal, memory_tier
 GROWTH = """
 import gc, sys
 from s3warm import machine
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 from tests.support.tiers import memory_tier
 

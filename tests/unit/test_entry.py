@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 
 FULL = Entry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3warm.explain import Budgets, Explanation, explain
+from s3warm.explanation import Budgets, Explanation, explain
 from s3warm.keys import ObjectKey
 from s3warm.rules.budget import Budget
 from s3warm.tiers.base import Held

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3warm.entry import Metadata
+from s3warm.entries import Metadata
 from s3warm.errors import (
     AccessDeniedError,
     IntegrityError,

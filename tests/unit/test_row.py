@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3warm.codec import MAX_RATIO, RAW, ZSTD
-from s3warm.entry import Entry, Metadata
+from s3warm.entries import Entry, Metadata
 from s3warm.keys import ObjectKey
 from s3warm.tiers.row import FORMAT, OLDER, PARTIAL, WHOLE, BadRow, Row, Seal, digest, file_name, pack, readable, unpack
 

@@ -1,0 +1,147 @@
+"""The module functions beside `get`: each is the method of the same name of the default cache.
+
+They are loaded with the first of them that is used, as the cache itself is: `import s3warm` alone is on the way of every cold start.
+"""
+
+from __future__ import annotations
+
+from s3warm.default import default_cache
+from s3warm.factory import Cache
+from s3warm.keys import MISSING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from pathlib import Path
+    from typing import BinaryIO, TypeVar
+
+    from s3warm.entries import Entry
+    from s3warm.explanation import Budgets, Explanation
+    from s3warm.keys import Missing
+    from s3warm.metrics import Stats
+    from s3warm.report import PreloadReport
+
+    S = TypeVar("S", bound=str | tuple[str, str])
+
+__all__ = [
+    "as_file",
+    "budgets",
+    "clear",
+    "entry",
+    "explain",
+    "get_many",
+    "glob",
+    "invalidate",
+    "open",
+    "path",
+    "preload",
+    "release",
+    "stats",
+    "tree",
+]
+
+
+def entry(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> Entry:
+    """See `Cache.entry`."""
+    return default_cache().entry(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def path(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> Path:
+    """See `Cache.path`."""
+    return default_cache().path(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def tree(bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
+    """See `Cache.tree`."""
+    return default_cache().tree(bucket, prefix, ttl=ttl)
+
+
+def preload(
+    *sources: str | tuple[str, str] | Callable[[], object],
+    timeout: float | timedelta | None = None,
+    concurrency: int | None = None,
+    strict: bool = False,
+) -> PreloadReport:
+    """See `Cache.preload`."""
+    return default_cache().preload(*sources, timeout=timeout, concurrency=concurrency, strict=strict)
+
+
+def get_many(sources: Iterable[S], *, ttl: float | timedelta | None = None, concurrency: int | None = None) -> dict[S, bytes]:
+    """See `Cache.get_many`."""
+    return default_cache().get_many(sources, ttl=ttl, concurrency=concurrency)
+
+
+def glob(pattern: str, *, limit: int = 1000) -> list[str]:
+    """See `Cache.glob`."""
+    return default_cache().glob(pattern, limit=limit)
+
+
+def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+    """See `Cache.release`."""
+    default_cache().release(bucket, key, version_id=version_id)
+
+
+def as_file(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> AbstractContextManager[Path]:
+    """See `Cache.as_file`."""
+    return default_cache().as_file(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def open(  # noqa: A001  # it is what it says: s3warm.open
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    ttl: float | timedelta | None = None,
+) -> BinaryIO:
+    """See `Cache.open`."""
+    return default_cache().open(bucket, key, version_id=version_id, ttl=ttl)
+
+
+def invalidate(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+    """See `Cache.invalidate`."""
+    default_cache().invalidate(bucket, key, version_id=version_id)
+
+
+def clear() -> None:
+    """See `Cache.clear`."""
+    default_cache().clear()
+
+
+def stats() -> Stats:
+    """See `Cache.stats`."""
+    return default_cache().stats()
+
+
+def explain(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
+    """See `Cache.explain`."""
+    return default_cache().explain(bucket, key, version_id=version_id)
+
+
+def budgets() -> Budgets:
+    """See `Cache.budgets`."""
+    return default_cache().budgets()
+
+
+# What `help` shows.
+for _name in __all__:
+    globals()[_name].__doc__ = getattr(Cache, _name).__doc__
