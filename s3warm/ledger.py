@@ -16,6 +16,7 @@ from s3warm.rules import pressure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from s3warm.keys import ObjectKey
     from s3warm.tiers.base import Elastic
@@ -26,6 +27,24 @@ LOOK_EVERY = 1.0  # seconds, for handlers that only hit
 LOOK_FIRST = 2**20  # bytes; a larger body is not allocated before a look
 PATIENCE = 30.0  # seconds to wait for memory that other threads' bodies take
 _TRIM_FROM = 2**20  # freed bytes that are worth the 2 to 12 ms
+
+
+class _Hold:
+    """Bytes that are kept for the length of a block. A class, and nothing at all for what is small: a generator costs each disk hit 1 µs."""
+
+    __slots__ = ("_ledger", "_size", "_where")
+
+    def __init__(self, ledger: Ledger, where: ObjectKey, size: int) -> None:
+        self._ledger, self._where, self._size = ledger, where, size
+
+    def __enter__(self) -> int:
+        return self._ledger.take(self._where, self._size)
+
+    def __exit__(self, *_error: object) -> None:
+        self._ledger.release(self._size)
+
+
+_NOT_LOOKED_AT = contextlib.nullcontext(0)
 
 
 class Ledger:
@@ -83,8 +102,7 @@ class Ledger:
         with self._changed:
             return self._largest()
 
-    @contextlib.contextmanager
-    def hold(self, where: ObjectKey, size: int) -> Iterator[int]:
+    def hold(self, where: ObjectKey, size: int) -> AbstractContextManager[int]:
         """Make room for a body of `size` bytes and keep it for the length of the block, in which the body is allocated.
 
         Yields:
@@ -97,19 +115,8 @@ class Ledger:
         with self._changed:
             if size <= LOOK_FIRST and self._unseen + size <= pressure.UNSEEN:
                 self._unseen += size
-                held = spare = 0
-            else:
-                if self._is_small and size > LOOK_FIRST:
-                    self._is_small = False
-                    self._free_at_once()
-                held = size
-                spare = self._await(where, size) - size
-                self._balance(size, None)
-                self._pending += size
-        try:
-            yield spare
-        finally:
-            self._release(held)
+                return _NOT_LOOKED_AT
+        return _Hold(self, where, size)
 
     @contextlib.contextmanager
     def buffers(self, most: int) -> Iterator[int]:
@@ -122,7 +129,25 @@ class Ledger:
         try:
             yield granted
         finally:
-            self._release(granted)
+            self.release(granted)
+
+    def take(self, where: ObjectKey, size: int) -> int:
+        """`hold`, to be ended by `release`."""
+        with self._changed:
+            if self._is_small and size > LOOK_FIRST:
+                self._is_small = False
+                self._free_at_once()
+            spare = self._await(where, size) - size
+            self._balance(size, None)
+            self._pending += size
+        return spare
+
+    def release(self, held: int) -> None:
+        """Bytes that were kept are in a tier now, or free."""
+        if held:
+            with self._changed:
+                self._pending = max(0, self._pending - held)  # a forked child began at 0
+                self._changed.notify_all()
 
     # -- with the lock -----------------------------------------------------------------------------------------------------
 
@@ -133,6 +158,9 @@ class Ledger:
 
     def _await(self, where: ObjectKey, size: int) -> int:
         """Wait while only what other threads have under way keeps a body from being allocated; how large it might be."""
+        largest = self._largest()
+        if size <= largest:
+            return largest
         left = deadlines.left()
         patience = PATIENCE if left is None else min(PATIENCE, max(0.0, left))
         self._changed.wait_for(lambda: not self._pending or size <= self._largest(), patience)
@@ -145,12 +173,6 @@ class Ledger:
             message = f"{where} has {size:,} bytes, for which there is no memory while other threads fetch {self._pending:,}; fetch fewer at once"
             raise late(where, message)
         raise ObjectTooLargeError.of(where, size, largest)
-
-    def _release(self, held: int) -> None:
-        if held:
-            with self._changed:
-                self._pending = max(0, self._pending - held)  # a forked child began at 0
-                self._changed.notify_all()
 
     def _balance(self, need: int, now: float | None) -> None:
         """Let the tier hold what is left beside the handler, as much as that ever had of late, and what is needed now."""

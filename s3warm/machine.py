@@ -149,7 +149,7 @@ def free_disk(directory: str) -> int:
 def _memory() -> tuple[int, int]:
     global _last  # noqa: PLW0603  # what is true of the process
     fields = _statm().split()
-    if len(fields) == _STATM and all(field.isdigit() for field in fields):
+    if len(fields) == _STATM and fields[1].isdigit() and fields[2].isdigit():
         _last = int(fields[1]) * _PAGE, int(fields[2]) * _PAGE
         return _last
     if _last is not None:  # no descriptor is left to look with; it cannot be far from that

@@ -114,6 +114,10 @@ class Troubles:
     def __init__(self) -> None:
         self._open: dict[str, int] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any now."""
+        return bool(self._open)
+
     def report(self, kind: str, message: str, **fields: object) -> None:
         """Count one more of this kind; log the first."""
         count = self._open.get(kind, 0)

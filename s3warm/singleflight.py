@@ -41,7 +41,7 @@ class Flight(Generic[T]):
     def __init__(self, terms: object) -> None:
         self.terms = terms
         self.leader = threading.get_ident()
-        self.done = threading.Event()
+        self.done: threading.Event | None = None  # made by the first who waits: most flights have nobody beside their leader
         self.storing = threading.RLock()
         self.forgotten = False
         self.alone = False  # the result, or the error, is the leader's alone: it says nothing to those who wait
@@ -98,9 +98,12 @@ class SingleFlight(Generic[T]):
                 if leads:
                     flight = Flight(terms)
                     self._flights.setdefault(key, []).append(flight)
+                elif flight is not None and flight.done is None:
+                    flight.done = threading.Event()
             assert flight is not None
             if leads:
                 return self._lead(key, flight, work)
+            assert flight.done is not None
             if not flight.done.wait(deadlines.left() if late is not None else None):
                 assert late is not None
                 return late()
@@ -145,7 +148,9 @@ class SingleFlight(Generic[T]):
                     under_way.remove(flight)
                     if not under_way:
                         del self._flights[key]
-            flight.done.set()
+                done = flight.done  # from here on nobody finds the flight, to wait for it
+            if done is not None:
+                done.set()
 
 
 def _copy(error: Exception) -> Exception:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 __all__ = ["INLINE_LIMIT", "SAMPLE_SIZE", "WHOLE_LIMIT", "is_inline", "must_pay", "sample_offsets"]
 
-INLINE_LIMIT = 64 * 1024  # stored bytes up to this lie in SQLite itself: no file, no descriptor (a get is one statement)
+INLINE_LIMIT = (
+    32 * 1024
+)  # stored bytes up to this lie in SQLite itself (a get is one statement and a checksum); beyond, a file is quicker
 WHOLE_LIMIT = 4 * 1024 * 1024  # bodies up to this are compressed in one piece, larger ones as they are written: no second copy
 SMALLEST_COMPRESSED = 256  # a zstd frame has about 20 bytes of its own, and a row is 300 bytes anyway
 SAMPLE_SIZE = 16 * 1024

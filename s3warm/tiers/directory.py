@@ -1,7 +1,7 @@
 """The directory of the disk tier: private, flat, and crash-safe publication of files in it.
 
-A body is written to a staging file and renamed into place inside the transaction that adds its row. A marker, locked by the writer,
-stands beside it until the row is committed: what a dead writer left is found by its marker, without listing every file at each start.
+A body is written to a staging file and renamed into place inside the transaction that adds its row. Until that is committed, and what it
+replaced is gone, the writer's intent stands in a file of intents: by it is found what a dead writer left.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import stat
 from itertools import count
 
+from s3warm.tiers import intents
 from s3warm.tiers.locks import RangeLock
 from s3warm.tiers.row import PARTIAL_SUFFIX as PARTIAL
 from s3warm.tiers.row import Seal, key_of_name
@@ -19,13 +20,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from s3warm.tiers.intents import Intent
     from s3warm.tiers.pins import Pins
 
-__all__ = ["Directory", "Refused", "Staged", "read_all"]
+__all__ = ["Directory", "Refused", "Staged", "open_body", "read_all"]
 
-_MARKER = ".writing"
 _STAGED = ".staged"
 READ_ONLY = 0o400  # of published files: a body never changes
+# Non-blocking: a FIFO that somebody planted would wait for a writer for ever.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _AT_ONCE = 2**30  # bytes; the kernel returns at most 2 GiB - 4 KiB
 _numbers = count()
 
@@ -42,6 +45,7 @@ class Directory:
         self.bodies = os.path.join(path, "bodies")
         self.staging = os.path.join(path, "staging")
         self.pins = os.path.join(path, "pins")
+        self._intents = os.path.join(path, "intents")
         self._unswept = os.path.join(path, "unswept")
 
     def prepare(self) -> None:
@@ -90,23 +94,6 @@ class Directory:
         """Remove what a download has written."""
         _remove(self.partial(name))
 
-    def open(self, name: str) -> tuple[int, Seal]:
-        """A descriptor of a published file, and its seal.
-
-        Raises:
-            FileNotFoundError: there is none.
-            OSError: it cannot be read, or is a link.
-        """
-        # Non-blocking: a FIFO that somebody planted would wait for a writer for ever.
-        descriptor = os.open(self.body(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileNotFoundError(f"{name} is no file")
-            return descriptor, _seal(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-
     def seal(self, descriptor: int) -> Seal:
         """Make a file read-only, whatever somebody has made of it, and seal it as it is now."""
         os.fchmod(descriptor, READ_ONLY)
@@ -114,7 +101,8 @@ class Directory:
 
     def stage(self, name: str) -> Staged:
         """Begin to write the file that will be published as `name`."""
-        return Staged(self, name)
+        intent = intents.declare(self._intents, f"{name}-{os.getpid()}-{next(_numbers)}")
+        return Staged(self, name, intent)
 
     def remove(self, name: str) -> None:
         """Remove a published file; whoever has it open keeps it."""
@@ -151,20 +139,15 @@ class Directory:
         `is_current` tells whether a row names the published file. Returns the number of dead writers found.
         """
         dead = 0
-        for entry in sorted(os.listdir(self.staging)):
-            stem = entry.removesuffix(_MARKER)
-            if stem == entry or key_of_name(stem) is None:
-                continue
-            path = os.path.join(self.staging, entry)
+        for intent in intents.left_behind(self._intents):
+            dead += 1
             try:
-                with RangeLock(path, 0, flags=0) as lock:
-                    if not lock.acquire(timeout=0):
-                        continue  # its writer lives
-                    dead += 1
-                    self._sweep_one(stem, is_current, pins)
-                    os.unlink(path)
-            except FileNotFoundError:
-                continue  # its writer has just finished
+                if key_of_name(intent.text) is not None and intent.text == os.path.basename(intent.text):
+                    self._sweep_one(intent.text, is_current, pins)
+            except BaseException:
+                intent.leave()
+                raise
+            intent.withdraw()
         return dead
 
     def _sweep_one(self, stem: str, is_current: Callable[[str], bool], pins: Pins) -> None:
@@ -188,6 +171,24 @@ def _remove(path: str) -> None:
         rmtree(path)  # a tree
 
 
+def open_body(path: str) -> tuple[int, Seal]:
+    """A descriptor of a published file, and its seal.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read, or is a link.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(f"{path} is no file")
+        return descriptor, Seal(status.st_ino, status.st_size, status.st_ctime_ns)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def read_all(descriptor: int, size: int) -> bytes:
     """`size` bytes from the begin of a file, or fewer if there are no more, in one allocation."""
     if size <= _AT_ONCE:
@@ -205,40 +206,30 @@ def read_all(descriptor: int, size: int) -> bytes:
 class Staged:
     """A file under construction. `publish` inside the transaction, `finish` after it; `finish` alone discards it."""
 
-    def __init__(self, directory: Directory, name: str) -> None:
-        self._directory, self._name = directory, name
-        stem = os.path.join(directory.staging, f"{name}-{os.getpid()}-{next(_numbers)}")
-        self._marker, self._path = stem + _MARKER, stem + _STAGED
-        self._target = os.path.join(directory.bodies, name)
-        self._lock = RangeLock(self._marker, 0)
-        self._lock.acquire(timeout=0)
+    def __init__(self, directory: Directory, name: str, intent: Intent) -> None:
+        self._directory, self._name, self._intent = directory, name, intent
+        self._path = directory.partial(intent.text + _STAGED)
+        self._target = directory.body(name)
         self._published = self._committed = False
+        self._descriptor = -1
 
     def write(self, chunks: Iterable[bytes | memoryview]) -> int:
         """Write the body and return its length in bytes."""
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            size = 0
-            for chunk in chunks:
-                rest = memoryview(chunk)
-                while rest:
-                    written = os.write(descriptor, rest)
-                    size += written
-                    rest = rest[written:]
-            os.fchmod(descriptor, READ_ONLY)
-            return size
-        finally:
-            os.close(descriptor)
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, READ_ONLY)
+        size = 0
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                written = os.write(self._descriptor, rest)
+                size += written
+                rest = rest[written:]
+        return size
 
     def publish(self) -> Seal:
         """Rename the file into place. The seal is taken afterwards, as renaming changes `ctime`."""
         os.rename(self._path, self._target)
         self._published = True
-        descriptor = os.open(self._target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            return _seal(descriptor)
-        finally:
-            os.close(descriptor)
+        return _seal(self._descriptor)
 
     def committed(self) -> None:
         """Its row is there."""
@@ -248,16 +239,21 @@ class Staged:
         """Nothing is left to clean up; what was not published is discarded.
 
         Published, but its row was rolled back: the file goes, unless a row names it all the same (`is_current`). If that cannot be
-        known, the marker stays, so that the next one who opens the directory looks after the file.
+        known, the intent stays, so that the next one who opens the directory looks after the file.
         """
-        if not self._published:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
-        elif not self._committed and not is_current(self._name):
-            self._directory.remove(self._name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._marker)
-        self._lock.release()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        try:
+            if not self._published:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._path)
+            elif not self._committed and not is_current(self._name):
+                self._directory.remove(self._name)
+        except BaseException:
+            self._intent.leave()
+            raise
+        self._intent.withdraw()
 
 
 def _seal(descriptor: int) -> Seal:

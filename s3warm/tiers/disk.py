@@ -102,6 +102,7 @@ class DiskTier(HandsOutFiles, Lasts):
         self._closed = False
         self._all_expired = False  # by `expire_all`, before it was let go of
         self._why = ""  # it could not be opened
+        self._errors: tuple[type[Exception], ...] = ()  # what an opened directory may raise
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
         self._doubts = Doubts()
 
@@ -163,6 +164,8 @@ class DiskTier(HandsOutFiles, Lasts):
 
     def _in_doubt(self, key: ObjectKey) -> bool:
         """Whether what is held for the key must not be used; what could not be evicted is tried again."""
+        if not self._doubts:
+            return False
         if self._doubts.all:
             self.clear()
         elif key in self._doubts:
@@ -214,14 +217,13 @@ class DiskTier(HandsOutFiles, Lasts):
         shelf = self._shelf or self._opened()
         if shelf is None:
             return otherwise
-        from s3warm.tiers.store import StoreError
-
         try:
             result = work(shelf)
-        except StoreError as error:
+        except self._errors as error:
             self._trouble(doing, error)
             return otherwise
-        self._over(doing)
+        if self._troubles:
+            self._over(doing)
         return result
 
     def _over(self, doing: str) -> None:
@@ -282,6 +284,7 @@ class DiskTier(HandsOutFiles, Lasts):
         from s3warm.tiers.pins import Pins
         from s3warm.tiers.room import Room
         from s3warm.tiers.shelf import Shelf
+        from s3warm.tiers.store import StoreError
         from s3warm.tiers.turns import Turns
 
         directory = Directory(self.path)
@@ -302,6 +305,7 @@ class DiskTier(HandsOutFiles, Lasts):
         room.settle()
         level, account, corrupted = self._level, self._account, self._corrupted
         self._all_expired = False
+        self._errors = StoreError
         self._shelf = Shelf(
             directory, store, pins, room, self.namespace, level=level, account=account, corrupted=corrupted, learn=self._learn
         )

@@ -46,5 +46,8 @@ class Doubts:
         self.all = False
         self._keys.clear()
 
+    def __bool__(self) -> bool:
+        return self.all or bool(self._keys)
+
     def __contains__(self, key: ObjectKey) -> bool:
         return self.all or key in self._keys

@@ -11,8 +11,9 @@ from s3warm import codec
 from s3warm.entries import FileEntry
 from s3warm.origin.base import NoRoom
 from s3warm.tiers import row as rows
-from s3warm.tiers.shelf import check_raw_file, check_size, whole_inline
+from s3warm.tiers.directory import open_body
 from s3warm.tiers.store import StoreError
+from s3warm.tiers.verified import check_raw_file, check_size, whole_inline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _is_sound(shelf: Shelf, row_key: bytes, row: Row, name: str) -> bool:
         CorruptFrame: it is damaged.
     """
     text = rows.pack(row)
-    descriptor, seal = shelf.directory.open(name)
+    descriptor, seal = open_body(shelf.directory.body(name))
     try:
         if seal == row.seal:
             return shelf.store.text(row_key) == text
@@ -152,7 +153,7 @@ def _pieces(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Gen
     if inline is not None:
         yield whole_inline(row, inline)
         return
-    descriptor, seal = shelf.directory.open(rows.file_name(row, row_key))
+    descriptor, seal = open_body(shelf.directory.body(rows.file_name(row, row_key)))
     try:
         check_size(row, seal.size)
         yield from codec.decompressed_chunks(descriptor, row.info.size)

@@ -74,23 +74,14 @@ class MemoryTier:
 
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
-        key, inner = entry.object, slot_key(entry.object)
-        slot = Slot(entry, self.due)
-        slot.cost = footprint(slot)
         victims: list[Candidate] = []
         with self._lock:
-            old = self._slot(key)
+            old = self._slot(entry.object)
             if old is not None and old.validated_at > entry.validated_at:
                 return False
             if old is not None:
                 self._remove(old)
-            admitted = len(entry.body) <= self._largest and slot.cost <= self._bound and self._admit(slot, victims)
-            if admitted:
-                self.slots.setdefault(key.bucket, {})[inner] = slot
-                self._held += slot.cost
-                self._entries += 1
-                self._shrink(victims)  # the dict or the heap may have grown by a step just now
-                admitted = slot.handle.slot is not None
+            admitted = len(entry.body) <= min(self._largest, self._bound) and self._held_from_now_on(entry, victims)
         for victim in victims:
             self._evicted(victim.item.object, len(victim.item.body))
         return admitted
@@ -194,6 +185,17 @@ class MemoryTier:
         """What the tier holds, with the tables that grow in steps: they are asked, not estimated."""
         tables = sys.getsizeof(self.slots) + sum(sys.getsizeof(bucket) for bucket in self.slots.values())
         return self._held + tables + self._order.size()
+
+    def _held_from_now_on(self, entry: Entry, victims: list[Candidate]) -> bool:
+        key, slot = entry.object, Slot(entry, self.due)
+        slot.cost = footprint(slot)
+        if slot.cost > self._bound or not self._admit(slot, victims):
+            return False
+        self.slots.setdefault(key.bucket, {})[slot_key(key)] = slot
+        self._held += slot.cost
+        self._entries += 1
+        self._shrink(victims)  # the dict or the heap may have grown by a step just now
+        return slot.handle.slot is not None
 
     def _admit(self, slot: Slot, victims: list[Candidate]) -> bool:
         """Make room for the slot and file it; False if what would have to go is worth more."""

@@ -182,6 +182,29 @@ class Room:
             self.write(key, old._replace(state=OLDER), GOES_FIRST if free else GOES_LAST)
         return key if free else None
 
+    def supersede(self, old: Row | None, successor: str | None) -> str | None:
+        """`retire` for a writer whose intent stands for the old file until it is gone, so that it needs no row of its own.
+
+        Returns:
+            Name of the old file, to be removed once this is committed; None if there is none, or it is in use and has its own row now.
+        """
+        name = None if old is None else rows.body_name(old)
+        if old is None or name is None or name == successor:
+            return None
+        with self._pins.alone(name) as free:
+            if not free:
+                self.write(rows.older_key(name), old._replace(state=OLDER), GOES_LAST)
+        return name if free else None
+
+    def remove_superseded(self, old: Row, name: str) -> None:
+        """Remove a file that was superseded; if it cannot be, or somebody has begun to use it, it gets a row of its own."""
+        with contextlib.suppress(OSError), self._store.in_turn(), self._pins.alone(name) as free:
+            if free:
+                self._directory.remove(name)
+                return
+        with self.transaction():
+            self.write(rows.older_key(name), old._replace(state=OLDER), GOES_LAST)
+
     def in_use(self, row_key: bytes) -> bool:
         """Whether somebody uses, or writes, the file that a row stands for."""
         row = rows.readable(self._store.text(row_key))

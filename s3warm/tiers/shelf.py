@@ -13,8 +13,10 @@ from s3warm import codec
 from s3warm.rules import placement
 from s3warm.tiers import row as rows
 from s3warm.tiers.base import Held, Usage
-from s3warm.tiers.directory import read_all
+from s3warm.tiers.directory import open_body
+from s3warm.tiers.recent import Recent
 from s3warm.tiers.store import Unreadable
+from s3warm.tiers.verified import whole_file, whole_inline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +27,16 @@ if TYPE_CHECKING:
     from s3warm.tiers.base import Account
     from s3warm.tiers.directory import Directory, Staged
     from s3warm.tiers.pins import Pins
+    from s3warm.tiers.recent import Sighting
     from s3warm.tiers.room import Room
-    from s3warm.tiers.row import Row, Seal
+    from s3warm.tiers.row import Row
     from s3warm.tiers.store import Store
 
     Corrupted = Callable[[ObjectKey, Exception], None]
 
-__all__ = ["Shelf", "check_raw_file", "check_size", "whole_inline"]
+__all__ = ["Shelf"]
 
-WHOLE_FRAME = 8 * 2**20  # stored bytes; a larger frame is decompressed from its file piece by piece
+AMPLE = 2**20  # bytes that are left; SQLite's pages and log take no such step
 _TRIES = 16  # to change a row that other processes change as well
 
 
@@ -62,6 +65,7 @@ class Shelf:
         self._account = account
         self._corrupted = corrupted
         self._learn = learn
+        self._recent = Recent()
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -71,18 +75,29 @@ class Shelf:
         Raises:
             ObjectTooLargeError: there is not enough memory left for the body.
         """
-        row_key = self.row_key(key)
+        began = time.monotonic()
+        seen = self._recent.find(key, self.store.changes, began)
+        if seen is not None:
+            try:
+                body = self._read_file(seen)
+            except (FileNotFoundError, codec.CorruptFrame):
+                self._recent.forget(key)  # and see what the row says now
+            else:
+                self.room.hit(seen.row_key)
+                return seen.row.entry(body)
+        return self._looked_up(key, began)
+
+    def _looked_up(self, key: ObjectKey, began: float) -> Entry | None:
+        row_key, changes = self.row_key(key), self.store.changes
         row, inline = self.look_up(row_key, key)
         if row is None:
             return None
-        began = time.monotonic()
-        with self._account.hold(key, row.info.size):
-            body = self._verified(row_key, row, inline)
-        if body is None:
+        found = self._verified(row_key, row, inline, changes, began)
+        if found is None:
             return None
         self.room.hit(row_key)
-        self._learn(len(body), time.monotonic() - began)
-        return row.entry(body)
+        self._learn(len(found), time.monotonic() - began)
+        return row.entry(found)
 
     def describe(self, key: ObjectKey) -> Held | None:
         """See `Tier.describe`."""
@@ -128,16 +143,23 @@ class Shelf:
                 self.room.drop(row_key)
         return still
 
-    def _verified(self, row_key: bytes, row: Row, inline: bytes | None) -> bytes | None:
+    def _read_file(self, seen: Sighting) -> bytes:
+        row = seen.row
+        with self._account.hold(row.object, row.info.size):
+            descriptor, seal = open_body(seen.path)
+            try:
+                return whole_file(row, descriptor, seal)
+            finally:
+                os.close(descriptor)
+
+    def _verified(self, row_key: bytes, row: Row, inline: bytes | None, changes: int, now: float) -> bytes | None:
         """The body that the row stands for; None, and the row gone, if it is not whole."""
         try:
             if inline is not None:
-                return whole_inline(row, inline)
-            descriptor, seal = self.directory.open(rows.file_name(row, row_key))
-            try:
-                return _whole_file(row, descriptor, seal)
-            finally:
-                os.close(descriptor)
+                with self._account.hold(row.object, row.info.size):
+                    return whole_inline(row, inline)
+            path = self.directory.body(rows.file_name(row, row_key))
+            return self._read_file(self._recent.note(row.object, row_key, row, path, changes=changes, now=now))
         except FileNotFoundError:
             # Another process has just replaced or evicted it, or a crash came between file and row.
             self.drop_if_still(row_key, rows.pack(row))
@@ -151,10 +173,13 @@ class Shelf:
         """See `Tier.put`."""
         row_key = self.row_key(entry.object)
         kind, stored = self._encode(entry.body)
-        checksum = crc32(entry.body) if kind == codec.RAW else None
+        inline = stored is not None and placement.is_inline(len(stored))
+        # A file needs none where the ETag is its MD5: it is summed only if somebody has touched it.
+        needs_checksum = kind == codec.RAW and (inline or entry.info.verified_by != "md5")
+        checksum = crc32(entry.body) if needs_checksum else None
         times = entry.validated_at, entry.expires_at
         row = rows.Row(self.namespace, entry.object, entry.info, kind, 0, checksum, None, *times)
-        if stored is not None and placement.is_inline(len(stored)):
+        if inline and stored is not None:
             return self.commit(row_key, row._replace(stored_size=len(stored)), stored, None)
         if not self._reserve(row_key, row, len(entry.body if stored is None else stored)):
             return False
@@ -227,28 +252,39 @@ class Shelf:
             if old is not None and old.validated_at > row.validated_at:
                 return False
             reserved = row.info.size if staged is not None else 0
-            if not room.make(room.needed(row.stored_size) - reserved, row.info.size):
+            needed = room.needed(row.stored_size) - reserved
+            if not room.make(needed, row.info.size):
                 room.drop(row_key)
                 return False
-            if staged is not None:
+            if staged is None:
+                superseded, replaced = None, self.replace(row_key, old, row, inline)
+            else:
                 row = row._replace(seal=staged.publish())
-            replaced = self.replace(row_key, old, row, inline)
+                superseded, replaced = room.supersede(old, rows.body_name(row, row_key)), None
+                self._write_row(row_key, row, None)
         if staged is not None:
             staged.committed()
+        if superseded is not None and old is not None:
+            room.remove_superseded(old, superseded)
         self.drop_replaced(replaced)
+        if needed < -AMPLE:
+            return True
         room.hold_budget()
         return store.text(row_key) is not None
 
     def replace(self, row_key: bytes, old: Row | None, row: Row, inline: bytes | None) -> bytes | None:
         """Write an object's row in place of its old one; inside a transaction. See `Room.retire`."""
+        replaced = self.room.retire(old, rows.body_name(row, row_key))
+        self._write_row(row_key, row, inline)
+        return replaced
+
+    def _write_row(self, row_key: bytes, row: Row, inline: bytes | None) -> None:
         name = rows.body_name(row, row_key)
-        replaced = self.room.retire(old, name)
         if name is not None:
             self.store.remove(rows.older_key(name))  # the same body has come back: the file is its own again
         text = rows.pack(row)
         self.store.write(row_key, text, inline, row.stored_size if name is not None else 0)
         self.room.file(row_key, row, text)
-        return replaced
 
     def drop_replaced(self, older: bytes | None) -> None:
         """Remove the file of a body that was replaced, now that this is committed; outside a transaction."""
@@ -272,56 +308,11 @@ class Shelf:
 
     def _reserve(self, row_key: bytes, row: Row, size: int) -> bool:
         """Make room before the first byte of a file is written. If there is none, what is held for the key goes too: it is older."""
+        if self.room.needed(size) <= 0:
+            return True
         with self.room.transaction():
             admitted = self.room.make(self.room.needed(size), row.info.size)
             held = rows.readable(self.store.text(row_key))
             if not admitted and (held is None or held.validated_at <= row.validated_at):
                 self.room.drop(row_key)
             return admitted
-
-
-def whole_inline(row: Row, stored: bytes) -> bytes:
-    """The body that an inline body stands for, verified."""
-    check_size(row, len(stored))
-    if row.codec == codec.ZSTD:
-        return codec.decompress(stored, row.info.size)
-    if len(stored) != row.info.size or crc32(stored) != row.checksum:
-        raise codec.CorruptFrame("its checksum differs")
-    return stored
-
-
-def _whole_file(row: Row, descriptor: int, seal: Seal) -> bytes:
-    """The body that a file stands for, verified. The kernel's ctime shows that a sealed file was not touched since it was."""
-    check_size(row, seal.size)
-    if row.codec == codec.ZSTD and row.stored_size > WHOLE_FRAME:
-        return codec.decompressed_file(descriptor, row.info.size)
-    if row.codec == codec.RAW and seal != row.seal:
-        check_raw_file(row, descriptor)
-    stored = read_all(descriptor, row.stored_size)
-    return codec.decompress(stored, row.info.size) if row.codec == codec.ZSTD else stored
-
-
-def check_size(row: Row, size: int) -> None:
-    """Raises CorruptFrame if not as many bytes are stored as were written."""
-    if size != row.stored_size:
-        raise codec.CorruptFrame(f"{size} bytes are stored instead of {row.stored_size}")
-
-
-def check_raw_file(row: Row, descriptor: int) -> None:
-    """Sum a raw file that is not as it was sealed.
-
-    Raises:
-        CorruptFrame: it is not the body that was written.
-    """
-    from hashlib import md5
-
-    whole, crc, total = md5(usedforsecurity=False), 0, 0
-    while piece := os.pread(descriptor, 2**20, total):
-        total += len(piece)
-        if row.checksum is None:
-            whole.update(piece)
-        else:
-            crc = crc32(piece, crc)
-    right = whole.hexdigest() == row.info.etag.strip('"') if row.checksum is None else crc == row.checksum
-    if total != row.info.size or not right:
-        raise codec.CorruptFrame("its checksum differs")

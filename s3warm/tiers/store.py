@@ -110,6 +110,7 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
     def __init__(self, directory: str) -> None:
         self._pid = os.getpid()
         self.closed = False
+        self.changes = 0  # that this process has made: it grows after each write, and so tells whether a row may have changed since it was read
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -216,8 +217,16 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
             FileNotFoundError: the database was removed or replaced since it was opened.
         """
         self.check()
-        with self._as_writer(), self.transact():
-            yield
+        with self._as_writer():
+            try:
+                with self.transact():
+                    yield
+            finally:
+                self.changes += 1
+
+    def in_turn(self) -> Writer:
+        """What only one thread may do at a time, without a transaction."""
+        return self._as_writer()
 
     def check(self) -> None:
         """Raises FileNotFoundError if the database was removed or replaced since it was opened: what is written to it is lost."""
@@ -255,6 +264,7 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
         """Compare and swap the text of a row, in one statement."""
         with self._as_writer():
             changed = self._sql("UPDATE Cache SET tag = ? WHERE key = ? AND raw = 1 AND tag = ?", (new, key, old))
+            self.changes += 1
             return bool(changed.rowcount)
 
     def remove(self, key: bytes) -> None:

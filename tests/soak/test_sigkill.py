@@ -30,7 +30,7 @@ from s3warm import Cache, Event, ObjectTooLargeError
 from s3warm.keys import ObjectKey
 from s3warm.tiers import row as rows
 from s3warm.tiers.disk import DiskTier
-from s3warm.tiers.shelf import check_raw_file
+from s3warm.tiers.verified import check_raw_file
 from s3warm.trees import Listing, Planting
 from tests.support.orphans import _texts, orphans
 from tests.support.static_origin import StaticOrigin

@@ -30,4 +30,4 @@ def until(holds: Callable[[], bool]) -> None:
 def waiting(cache: Cache) -> int:
     """Threads that wait for a flight."""
     flights = [flight for under_way in cache._flights._flights.values() for flight in under_way]
-    return sum(len(flight.done._cond._waiters) for flight in flights)  # type: ignore[attr-defined, misc]
+    return sum(len(vars(flight.done)["_cond"]._waiters) for flight in flights if flight.done is not None)

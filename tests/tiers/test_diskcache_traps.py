@@ -516,13 +516,67 @@ def test_what_a_dead_writer_left_is_swept_and_a_living_ones_work_is_not(tmp_path
     living = directory.stage(name('"living"'))
     living.write([b"at work"])
     for staged in (dead, published):
-        staged._lock.release()  # as the kernel does when the writer dies
+        staged._intent.leave()  # as the kernel does when the writer dies
     tier = disk_tier(path)
     assert tier.get(kept.object) == kept
     assert len(list(directory_entries(path / "bodies"))) == 1
-    assert sorted(name.rsplit(".", 1)[1] for name in directory_entries(path / "staging")) == ["staged", "writing"]
+    assert [name.rsplit(".", 1)[1] for name in directory_entries(path / "staging")] == ["staged"]
     living.finish(lambda _: False)
     assert list(directory_entries(path / "staging")) == []
+
+
+@pytest.mark.parametrize("planted", [f"{'a' * 32}-/../../../victim", "../../victim", "\x00\xff", "a" * 200])
+def test_a_planted_intent_removes_nothing_outside_of_the_directory(tmp_path: Path, planted: str) -> None:
+    from s3warm.tiers import intents
+
+    path = tmp_path / "cache"
+    tier = disk_tier(path)
+    tier.put(an_entry())
+    tier.close()
+    victims = [tmp_path / "victim", tmp_path / "victim.staged", path / "victim.staged"]
+    for victim in victims:
+        victim.write_bytes(b"precious")
+    intents.declare(str(path / "intents"), planted).leave()
+    again = disk_tier(path)
+    assert again.get(an_entry().object) == an_entry()
+    assert all(victim.read_bytes() == b"precious" for victim in victims)
+    assert list(intents.left_behind(str(path / "intents"))) == [], "and it is forgotten"
+
+
+def test_what_a_body_replaced_is_gone_though_its_writer_died_before_it_removed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3warm.tiers.directory import Staged
+    from s3warm.tiers.room import Room
+
+    path = tmp_path / "cache"
+    old, new = an_entry(noise(200_000, 1), etag='"1"'), an_entry(noise(200_000, 2), etag='"2"')
+    tier = disk_tier(path)
+    tier.put(old)
+    with monkeypatch.context() as dying:
+        dying.setattr(Room, "remove_superseded", lambda *_: None)
+        dying.setattr(Staged, "finish", lambda staged, _: staged._intent.leave())
+        tier.put(new)
+    tier.close()
+    assert len(directory_entries(path / "bodies")) == 2
+    again = disk_tier(path)
+    assert again.get(new.object) == new
+    assert len(directory_entries(path / "bodies")) == 1
+
+
+def test_a_body_that_is_replaced_while_it_is_in_use_stays_until_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    old, new = an_entry(noise(200_000, 1), etag='"1"'), an_entry(noise(200_000, 2), etag='"2"')
+    tier = disk_tier(path)
+    tier.put(old)
+    file = tier.file(old.object)
+    assert file is not None
+    tier.put(new)
+    with open(file.path, "rb") as handed_out:
+        assert handed_out.read() == old.body
+    assert tier.get(new.object) == new
+    file.pin.release()
+    assert tier.usage().entries == 2, "it counts in the budget, until room is needed"
 
 
 def directory_entries(path: Path) -> list[str]:

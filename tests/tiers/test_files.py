@@ -17,7 +17,7 @@ from s3warm.origin.base import NoRoom
 from s3warm.tiers import files as files_module
 from s3warm.tiers import row as rows
 from s3warm.tiers.database import database_files
-from s3warm.tiers.shelf import check_raw_file
+from s3warm.tiers.verified import check_raw_file
 from tests.support.entries import NOW, an_entry, noise, text
 from tests.support.orphans import NOTHING, orphans
 from tests.support.tiers import MIB, Journal, disk_tier

@@ -13,10 +13,10 @@ from s3warm.rules.placement import INLINE_LIMIT, SAMPLE_SIZE, SAMPLES, is_inline
 KIB = 1024
 
 
-@pytest.mark.parametrize(("size", "inline"), [(0, True), (1, True), (64 * KIB, True), (64 * KIB + 1, False), (2**40, False)])
+@pytest.mark.parametrize(("size", "inline"), [(0, True), (1, True), (32 * KIB, True), (32 * KIB + 1, False), (2**40, False)])
 def test_small_bodies_lie_in_their_row(size: int, inline: bool) -> None:
     assert is_inline(size) is inline
-    assert INLINE_LIMIT == 64 * KIB
+    assert INLINE_LIMIT == 32 * KIB
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""From what is stored to the body that it stands for, verified: what comes from here is what was written."""
+
+from __future__ import annotations
+
+import os
+from zlib import crc32
+
+from s3warm import codec
+from s3warm.tiers.directory import read_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s3warm.tiers.row import Row, Seal
+
+__all__ = ["check_raw_file", "check_size", "whole_file", "whole_inline"]
+
+WHOLE_FRAME = 8 * 2**20  # stored bytes; a larger frame is decompressed from its file piece by piece
+
+
+def whole_inline(row: Row, stored: bytes) -> bytes:
+    """The body that an inline body stands for.
+
+    Raises:
+        CorruptFrame: it is not the body that was written.
+    """
+    check_size(row, len(stored))
+    if row.codec == codec.ZSTD:
+        return codec.decompress(stored, row.info.size)
+    if len(stored) != row.info.size or crc32(stored) != row.checksum:
+        raise codec.CorruptFrame("its checksum differs")
+    return stored
+
+
+def whole_file(row: Row, descriptor: int, seal: Seal) -> bytes:
+    """The body that a file stands for. The kernel's ctime shows that a sealed file was not touched since it was.
+
+    Raises:
+        CorruptFrame: it is not the body that was written.
+    """
+    check_size(row, seal.size)
+    if row.codec == codec.RAW:
+        if seal != row.seal:
+            check_raw_file(row, descriptor)
+        return read_all(descriptor, row.stored_size)
+    if row.stored_size > WHOLE_FRAME:
+        return codec.decompressed_file(descriptor, row.info.size)
+    return codec.decompress(read_all(descriptor, row.stored_size), row.info.size)
+
+
+def check_size(row: Row, size: int) -> None:
+    """Raises CorruptFrame if not as many bytes are stored as were written."""
+    if size != row.stored_size:
+        raise codec.CorruptFrame(f"{size} bytes are stored instead of {row.stored_size}")
+
+
+def check_raw_file(row: Row, descriptor: int) -> None:
+    """Sum a raw file that is not as it was sealed.
+
+    Raises:
+        CorruptFrame: it is not the body that was written.
+    """
+    from hashlib import md5
+
+    whole, crc, total = md5(usedforsecurity=False), 0, 0
+    while piece := os.pread(descriptor, 2**20, total):
+        total += len(piece)
+        if row.checksum is None:
+            whole.update(piece)
+        else:
+            crc = crc32(piece, crc)
+    right = whole.hexdigest() == row.info.etag.strip('"') if row.checksum is None else crc == row.checksum
+    if total != row.info.size or not right:
+        raise codec.CorruptFrame("its checksum differs")
