@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Fetch = Callable[[str, str], bytes]
 
 __all__ = [
+    "Files",
     "cached_with_lock",
     "disk_cache",
     "lru",
@@ -100,6 +102,22 @@ def write_file(path: str, data: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
     finally:
         os.close(descriptor)
+
+
+class Files:
+    """Raw files, one after the other: each has a name of its own, and the one before it is removed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._numbers = itertools.count()
+        self._last = ""
+
+    def write(self, data: bytes) -> None:
+        """Write the next one."""
+        last, self._last = self._last, f"{self._path}-{next(self._numbers)}"
+        write_file(self._last, data)
+        if last:
+            os.unlink(last)
 
 
 def read_file(path: str, size: int) -> bytes:

@@ -1,8 +1,7 @@
-"""What a bench hands back, and how it is shown: aligned tables on the terminal, JSON beside them."""
+"""What a bench hands back, and how it is shown: aligned tables on the terminal."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
-__all__ = ["OUT", "Line", "Report", "Table", "number", "save"]
+__all__ = ["OUT", "Line", "NotMeasured", "Report", "Table", "number"]
 
 OUT = Path(__file__).parent / "out"
+
+
+class NotMeasured(Exception):
+    """A whole bench cannot run on this machine; the message says what is missing."""
 
 
 class Table(NamedTuple):
@@ -38,21 +41,28 @@ class Table(NamedTuple):
 class Line(NamedTuple):
     """One promise about speed: what was measured in this run, and the bar that it has to reach.
 
+    Without a figure it could not be measured here, and `reason` says why.
+
     Example:
         >>> line = Line("memory hit beside a dict", 2.9, "at most", 4, "×")
         >>> line.holds, line.bar_text
         (True, 'at most 4 ×')
+        >>> Line("in a box", None, "at most", 25, "%", "this is not root").holds
+        False
     """
 
     name: str
-    figure: float
+    figure: float | None
     sense: Literal["at least", "at most"]
     bar: float
     unit: str  # "×", "%" of something that the name tells, "ms", "MiB"
+    reason: str = ""
 
     @property
     def holds(self) -> bool:
         """Whether the figure of this run reaches the bar."""
+        if self.figure is None:
+            return False
         return self.figure >= self.bar if self.sense == "at least" else self.figure <= self.bar
 
     @property
@@ -80,10 +90,3 @@ def number(value: float) -> str:
         ('0.12', '3.46', '45.7', '12,346')
     """
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
-
-
-def save(name: str, environment: Mapping[str, Any], report: Report, directory: Path = OUT) -> None:
-    """Write the figures of one bench, and what they were measured on, to `out/<name>.json`."""
-    directory.mkdir(exist_ok=True)
-    content = json.dumps({"environment": environment, "figures": report.figures}, indent=1)
-    (directory / f"{name}.json").write_text(content + "\n", encoding="utf-8")
