@@ -120,6 +120,7 @@ class DiskTier(HandsOutFiles, Lasts):
             self.evict(entry.object)
         elif admitted:
             self._doubts.resolve(entry.object)
+            self._brought(entry.object)
         return bool(admitted)
 
     def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float, *, supersede: bool = False) -> bool:
@@ -130,7 +131,14 @@ class DiskTier(HandsOutFiles, Lasts):
                 return None
             return row._replace(validated_at=validated_at, expires_at=expires_at)
 
-        return not self._in_doubt(key) and self._write("refresh", False, lambda shelf: shelf.retime(key, confirmed))
+        done = not self._in_doubt(key) and self._write("refresh", False, lambda shelf: shelf.retime(key, confirmed))
+        if done:
+            self._brought(key)
+        return done
+
+    def _brought(self, key: ObjectKey) -> None:
+        if self._turns is not None:
+            self._turns.brought(key)
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""

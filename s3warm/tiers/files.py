@@ -49,11 +49,11 @@ def open_file(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
     Raises:
         NoRoom: it is held compressed, and there is no room for it as it is.
     """
-    row_key = shelf.row_key(key)
     for _ in range(_TRIES):
-        row, inline = shelf.look_up(row_key, key)
-        if row is None:
+        seen, inline = shelf.look_up(key)
+        if seen is None:
             return None
+        row_key, row = seen.row_key, seen.row
         try:
             if row.codec != codec.RAW or row.seal is None:
                 _unfold(shelf, row_key, row, inline)

@@ -56,7 +56,7 @@ class HandsOutFiles:
         shelf, turns = self._shelf, self._turns
         if shelf is None or turns is None:
             return nullcontext(enter_result=False)
-        return turns.take(shelf.row_key(key).hex(), found, patience)
+        return turns.take(key, shelf.row_key(key).hex(), found, patience)
 
     def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
         """See `FileTier.download`."""

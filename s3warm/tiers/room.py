@@ -110,6 +110,11 @@ class Room:
             if not gave:
                 return  # nothing is left but SQLite's own pages and what is in use
 
+    def hold_log(self) -> None:
+        """`hold_budget` after a row was changed that is no longer than before: only the log has grown, for which there is room as a rule."""
+        if self._headroom < LOG_SIZE:
+            self.hold_budget()
+
     def settle(self) -> None:
         """Come within the budget, when the directory is opened.
 

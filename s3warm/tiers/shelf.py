@@ -14,7 +14,7 @@ from s3warm.rules import placement
 from s3warm.tiers import row as rows
 from s3warm.tiers.base import Held, Usage
 from s3warm.tiers.directory import open_body
-from s3warm.tiers.recent import Recent
+from s3warm.tiers.recent import Recent, Seen
 from s3warm.tiers.store import Unreadable
 from s3warm.tiers.verified import whole_file, whole_inline
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from s3warm.tiers.base import Account
     from s3warm.tiers.directory import Directory, Staged
     from s3warm.tiers.pins import Pins
-    from s3warm.tiers.recent import Sighting
     from s3warm.tiers.room import Room
     from s3warm.tiers.row import Row
     from s3warm.tiers.store import Store
@@ -88,23 +87,20 @@ class Shelf:
         return self._looked_up(key, began)
 
     def _looked_up(self, key: ObjectKey, began: float) -> Entry | None:
-        row_key, changes = self.row_key(key), self.store.changes
-        row, inline = self.look_up(row_key, key)
-        if row is None:
+        seen, inline = self.look_up(key)
+        body = None if seen is None else self._verified(seen, inline)
+        if seen is None or body is None:
             return None
-        found = self._verified(row_key, row, inline, changes, began)
-        if found is None:
-            return None
-        self.room.hit(row_key)
-        self._learn(len(found), time.monotonic() - began)
-        return row.entry(found)
+        self.room.hit(seen.row_key)
+        self._learn(len(body), time.monotonic() - began)
+        return seen.row.entry(body)
 
     def describe(self, key: ObjectKey) -> Held | None:
         """See `Tier.describe`."""
-        row, _ = self.look_up(self.row_key(key), key)
-        if row is None:
+        seen, _ = self.look_up(key)
+        if seen is None:
             return None
-        info = row.info
+        row, info = seen.row, seen.row.info
         times = row.validated_at, row.expires_at
         return Held("disk", row.codec, row.stored_size, info.etag, info.size, info.verified_by, *times)
 
@@ -116,19 +112,29 @@ class Shelf:
         """Key of an object's row."""
         return rows.digest(self.namespace, key)
 
-    def look_up(self, row_key: bytes, key: ObjectKey) -> tuple[Row | None, bytes | None]:
+    def look_up(self, key: ObjectKey) -> tuple[Seen | None, bytes | None]:
         """The row of an object and its inline body; a row that is not the object's own is dropped."""
+        row_key, changes = self.row_key(key), self.store.changes
         try:
             found = self.store.read(row_key)
             if found is None:
                 return None, None
-            row = rows.unpack(found[0])
-            if row.object != key or row.namespace != self.namespace or row.state != rows.WHOLE:
-                raise rows.BadRow("its row speaks of another object")
+            text, inline = found
+            seen = self._recent.last(key)
+            if seen is None or seen.text != text:
+                seen = self._parsed(row_key, key, text)
         except (Unreadable, rows.BadRow) as error:
             self.drop_corrupt(row_key, key, error, None)
             return None, None
-        return row, found[1]
+        self._recent.note(key, seen, changes, time.monotonic())
+        return seen, inline
+
+    def _parsed(self, row_key: bytes, key: ObjectKey, text: object) -> Seen:
+        row = rows.unpack(text)
+        if row.object != key or row.namespace != self.namespace or row.state != rows.WHOLE:
+            raise rows.BadRow("its row speaks of another object")
+        name = rows.body_name(row, row_key)
+        return Seen(row_key, row, str(text), "" if name is None else self.directory.body(name))
 
     def drop_corrupt(self, row_key: bytes, key: ObjectKey, error: Exception, text: str | None) -> None:
         """Drop what is damaged, and tell of it; see `drop_if_still`."""
@@ -143,7 +149,7 @@ class Shelf:
                 self.room.drop(row_key)
         return still
 
-    def _read_file(self, seen: Sighting) -> bytes:
+    def _read_file(self, seen: Seen) -> bytes:
         row = seen.row
         with self._account.hold(row.object, row.info.size):
             descriptor, seal = open_body(seen.path)
@@ -152,19 +158,19 @@ class Shelf:
             finally:
                 os.close(descriptor)
 
-    def _verified(self, row_key: bytes, row: Row, inline: bytes | None, changes: int, now: float) -> bytes | None:
+    def _verified(self, seen: Seen, inline: bytes | None) -> bytes | None:
         """The body that the row stands for; None, and the row gone, if it is not whole."""
+        row = seen.row
         try:
-            if inline is not None:
-                with self._account.hold(row.object, row.info.size):
-                    return whole_inline(row, inline)
-            path = self.directory.body(rows.file_name(row, row_key))
-            return self._read_file(self._recent.note(row.object, row_key, row, path, changes=changes, now=now))
+            if inline is None:
+                return self._read_file(seen)
+            with self._account.hold(row.object, row.info.size):
+                return whole_inline(row, inline)
         except FileNotFoundError:
             # Another process has just replaced or evicted it, or a crash came between file and row.
-            self.drop_if_still(row_key, rows.pack(row))
+            self.drop_if_still(seen.row_key, seen.text)
         except codec.CorruptFrame as error:
-            self.drop_corrupt(row_key, row.object, error, rows.pack(row))
+            self.drop_corrupt(seen.row_key, row.object, error, seen.text)
         return None
 
     # -- writing ----------------------------------------------------------------------------------------------------------
@@ -194,18 +200,20 @@ class Shelf:
 
     def retime(self, key: ObjectKey, change: Callable[[Row], Row | None]) -> bool:
         """Change the times of a row; False if it is gone or `change` declines by None."""
-        row_key = self.row_key(key)
         self.store.check()
+        seen = self._recent.last(key)  # it was read just now, as a rule
+        row_key = self.row_key(key) if seen is None else seen.row_key
+        text, row = (None, None) if seen is None else (seen.text, seen.row)
         for _ in range(_TRIES):
-            text = self.store.text(row_key)
-            row = rows.readable(text)
             changed = None if row is None else change(row)
-            if changed is None or text is None:
-                return False
-            if self.store.replace_text(row_key, text, rows.pack(changed)):
-                self.room.hold_budget()  # the log has grown
+            if changed is not None and text is not None and self.store.replace_text(row_key, text, rows.pack(changed)):
+                self.room.hold_log()
                 return True
-            # Another process was quicker: look at what it wrote.
+            # Nobody has read it, or another process was quicker: look at what it says.
+            before, text = text, self.store.text(row_key)
+            row = rows.readable(text)
+            if row is None or (text == before and changed is None):
+                return False
         # It never is, so often: something is wrong with the row.
         self.drop_if_still(row_key, None)
         return False

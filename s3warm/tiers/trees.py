@@ -34,11 +34,11 @@ _TRIES = 50  # to pin a tree that others evict or replace
 
 def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
     """The tree, pinned; None if none is held. It is dropped if a file in it is not as it was written."""
-    row_key = shelf.row_key(key)
     for _ in range(_TRIES):
-        row, inline = shelf.look_up(row_key, key)
-        if row is None:
+        seen, inline = shelf.look_up(key)
+        if seen is None:
             return None
+        row_key, row = seen.row_key, seen.row
         name = rows.file_name(row, row_key)
         if not shelf.pins.hold(name):
             continue
@@ -81,10 +81,9 @@ class TreeDownload(Landing):
                 return self._go_on(info, before)
         self._held: dict[tuple[str, str], str] = {}
         with self._guarded("download"):
-            row_key = self._shelf.row_key(self._key)
-            row, inline = self._shelf.look_up(row_key, self._key)
-            if row is not None and inline is not None:
-                tree = rows.file_name(row, row_key)
+            seen, inline = self._shelf.look_up(self._key)
+            if seen is not None and inline is not None:
+                tree = rows.file_name(seen.row, seen.row_key)
                 # One that is not in use may be evicted for the room that this one needs.
                 for name, etag, *_ in _manifest(inline) if self._shelf.pins.holds(tree) else ():
                     self._held[name, etag] = os.path.join(self._shelf.directory.body(tree), name)

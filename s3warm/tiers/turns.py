@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from s3warm.keys import ObjectKey
     from s3warm.tiers.pins import Pins
 
 __all__ = ["Turns"]
@@ -27,18 +28,25 @@ class Turns:
     def __init__(self, pins: Pins, *, sleep: Callable[[float], object] = time.sleep) -> None:
         self._pins = pins
         self._sleep = sleep
-        self._mine: dict[str, int] = {}  # by name: the thread whose turn it is
+        self._mine: dict[ObjectKey, int] = {}  # the thread whose turn it is
+        self._brought: set[ObjectKey] = set()  # what was brought in a turn that goes on
 
     def renew(self) -> None:
         """This is a forked child: the turns are its parent's."""
-        self._mine = {}
+        self._mine, self._brought = {}, set()
+
+    def brought(self, key: ObjectKey) -> None:
+        """It is there now: whoever waits for it will find it. Who does not say so is not believed, and it is looked at."""
+        if key in self._mine:
+            self._brought.add(key)
 
     @contextlib.contextmanager
-    def take(self, name: str, found: Callable[[], bool], patience: float) -> Iterator[bool]:
+    def take(self, key: ObjectKey, name: str, found: Callable[[], bool], patience: float) -> Iterator[bool]:
         """Wait for the turn, and have it for the length of the block.
 
         Args:
-            name: what is wanted.
+            key: what is wanted.
+            name: what all processes call it.
             found: whether it is there; asked after others had their turns, and at the end of this one.
             patience: seconds to wait. Then the block is entered without a turn.
 
@@ -46,7 +54,7 @@ class Turns:
             Whether it is there now. (The turn is not needed then, and given up.)
         """
         name = f"turn {name}"
-        if self._mine.get(name) == threading.get_ident():  # a hook that asks for the object whose progress it is told
+        if self._mine.get(key) == threading.get_ident():  # a hook that asks for the object whose progress it is told
             yield False
             return
         mine, there = False, False
@@ -55,13 +63,15 @@ class Turns:
         if not mine:
             yield there
             return
-        self._mine[name] = threading.get_ident()
+        self._mine[key] = threading.get_ident()
         try:
             yield False
         finally:
-            self._mine.pop(name, None)
+            self._mine.pop(key, None)
             with contextlib.suppress(OSError):
-                if not found():
+                if key in self._brought:
+                    self._brought.discard(key)
+                elif not found():
                     self._pins.count_up(name)
                 self._pins.drop(name)
 

@@ -164,4 +164,4 @@ def test_no_more_than_a_few_are_remembered(tmp_path: Path) -> None:
             for number in range(100):
                 assert cache.get(f"s3://bucket/{number}") == noise(40_000, number)
         shelf: Any = cache._disk._shelf  # type: ignore[union-attr]
-        assert 0 < len(shelf._recent._seen) <= recent._MOST
+        assert 0 < len(shelf._recent._rows) <= recent._MOST
