@@ -23,7 +23,7 @@ __all__ = [
     "decompress",
     "decompressed_chunks",
     "decompressed_file",
-    "pays",
+    "estimate",
 ]
 
 RAW = "raw"
@@ -44,17 +44,18 @@ class CorruptFrame(ValueError):
     """Bytes that are not the frame they should be."""
 
 
-def pays(body: bytes, level: int) -> bool:
-    """Whether the body compresses well enough, judged by samples (7 to 82 µs) unless it is small."""
+def estimate(body: bytes, level: int) -> int | None:
+    """Bytes that the body would take as a frame, judged by samples (7 to 82 µs) unless it is small; None if that does not pay."""
     offsets = placement.sample_offsets(len(body))
     if offsets is None or level == 0:
-        return False
+        return None
     if not offsets:
-        return True  # compressed whole anyway; `compress` gives up if it did not pay
+        return len(body)  # compressed whole anyway; `compress` gives up if it did not pay
     view = memoryview(body)
     compressor = _compressor(level)
+    taken = placement.SAMPLE_SIZE * len(offsets)
     size = sum(len(compressor.compress(view[offset : offset + placement.SAMPLE_SIZE])) for offset in offsets)
-    return placement.must_pay(placement.SAMPLE_SIZE * len(offsets), size)
+    return len(body) * size // taken if placement.must_pay(taken, size) else None
 
 
 def compress(body: bytes, level: int) -> bytes | None:

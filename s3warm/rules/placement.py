@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["INLINE_LIMIT", "SAMPLE_SIZE", "WHOLE_LIMIT", "is_inline", "must_pay", "sample_offsets"]
+__all__ = ["INLINE_LIMIT", "SAMPLE_SIZE", "WHOLE_LIMIT", "in_one_piece", "is_inline", "must_pay", "sample_offsets"]
 
 INLINE_LIMIT = (
     32 * 1024
 )  # stored bytes up to this lie in SQLite itself (a get is one statement and a checksum); beyond, a file is quicker
-WHOLE_LIMIT = 4 * 1024 * 1024  # bodies up to this are compressed in one piece, larger ones as they are written: no second copy
+WHOLE_LIMIT = (
+    4 * 1024 * 1024
+)  # of a frame that is made in one piece, which is a tenth quicker; larger ones are written as they are made
+_LARGEST_WHOLE = 4 * WHOLE_LIMIT  # of its body: samples may be wrong
 SMALLEST_COMPRESSED = 256  # a zstd frame has about 20 bytes of its own, and a row is 300 bytes anyway
 SAMPLE_SIZE = 16 * 1024
 SAMPLES = 4
@@ -17,6 +20,11 @@ PAYING_RATIO = 0.85  # weights compress to 0.93 or worse; stored raw they can be
 def is_inline(stored_size: int) -> bool:
     """Whether a stored body lies in its row rather than in a file of its own."""
     return stored_size <= INLINE_LIMIT
+
+
+def in_one_piece(size: int, estimated: int) -> bool:
+    """Whether a body of `size` bytes is compressed in one piece, as no large copy comes of it: its frame has some `estimated` bytes."""
+    return size <= _LARGEST_WHOLE and estimated <= WHOLE_LIMIT
 
 
 def sample_offsets(size: int) -> list[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from s3warm.rules import eviction
 from s3warm.rules.eviction import GOES_FIRST, GOES_LAST
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
+_PROCESSES = 64  # at most, that write at once
+_LOOK_EVERY = 1.0  # seconds, on the monotonic clock
 _HITS_KEPT = 16_000  # rows; with 4,000 a long tail of small objects took 4 % longer
 
 
@@ -58,6 +61,11 @@ class Room:
         self._evicted = evicted
         # Of the transaction under way, which may yet be rolled back; guarded by it.
         self._victims: list[tuple[ObjectKey, int]] = []
+        # What was left when the directory was last looked at, less what was put there since, and until when that will do. Two threads that
+        # count at once may lose one's count.
+        self._left = self._unlooked = 0
+        self._look_due = 0.0
+        self._floor: float | None = None  # of the order, as it was then
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -76,7 +84,16 @@ class Room:
 
     def needed(self, size: int) -> int:
         """Bytes to be freed before `size` more may be held; 0 or less if there is room."""
-        return self._store.held() + self.staged_bytes + size + ROW_OVERHEAD - (self.budget - self._headroom)
+        size += ROW_OVERHEAD
+        now = time.monotonic()
+        if size > self._unlooked or now >= self._look_due:
+            self._left = self.budget - self._headroom - self._store.held() - self.staged_bytes
+            # What may be taken of it before the next look: so little that all processes together do not take more than there is.
+            self._unlooked, self._look_due = self._left // _PROCESSES, now + _LOOK_EVERY
+            self._floor = None
+        self._left -= size
+        self._unlooked -= size
+        return -self._left
 
     def make(self, needed: int, newcomer_size: int | None, *, spare: bytes | None = None) -> bool:
         """Evict until `needed` bytes are free, or nothing at all; inside a transaction.
@@ -131,7 +148,9 @@ class Room:
     def file(self, row_key: bytes, row: Row, text: str) -> None:
         """File the row of a newcomer in the order; inside a transaction."""
         weight = self._cost.weight(row.info.size)
-        self._store.rank(row_key, eviction.newcomer(self._store.floor, weight), row.stored_size + len(text) + ROW_OVERHEAD)
+        if self._floor is None:
+            self._floor = self._store.floor
+        self._store.rank(row_key, eviction.newcomer(self._floor, weight), row.stored_size + len(text) + ROW_OVERHEAD)
         self.hits.pop(row_key, None)
 
     def write(self, row_key: bytes, row: Row, rank: Rank) -> None:
@@ -231,6 +250,7 @@ class Room:
     def _evict(self, needed: int, weight: float | None, *, or_less: bool = False, spare: bytes | None = None) -> bool:
         """Let the eviction rule decide what goes; if that is not enough nothing goes, or what there is (`or_less`)."""
         store = self._store
+        self._floor = None
         order = _Order(self, store, spare)
         verdict = eviction.make_room(order, needed, store.floor, weight)
         order.restore()

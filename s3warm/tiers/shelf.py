@@ -302,12 +302,13 @@ class Shelf:
 
     def pays(self, body: bytes) -> bool:
         """Whether a body is worth compressing."""
-        return codec.pays(body, self._level)
+        return codec.estimate(body, self._level) is not None
 
     def _encode(self, body: bytes) -> tuple[str, bytes | None]:
         """The codec and the stored body; None for one that is large enough to be compressed piece by piece as it is written."""
-        if self.pays(body):
-            if len(body) > placement.WHOLE_LIMIT:
+        estimated = codec.estimate(body, self._level)
+        if estimated is not None:
+            if not placement.in_one_piece(len(body), estimated):
                 return codec.ZSTD, None
             frame = codec.compress(body, self._level)
             if frame is not None:

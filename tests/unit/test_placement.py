@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3warm.rules.placement import INLINE_LIMIT, SAMPLE_SIZE, SAMPLES, is_inline, must_pay, sample_offsets
+from s3warm.rules.placement import INLINE_LIMIT, SAMPLE_SIZE, SAMPLES, in_one_piece, is_inline, must_pay, sample_offsets
 
-KIB = 1024
+KIB, MIB = 1024, 1024 * 1024
 
 
 @pytest.mark.parametrize(("size", "inline"), [(0, True), (1, True), (32 * KIB, True), (32 * KIB + 1, False), (2**40, False)])
@@ -32,6 +32,20 @@ def test_small_bodies_lie_in_their_row(size: int, inline: bool) -> None:
 )
 def test_samples_are_taken_of_what_is_too_large_to_try(size: int, offsets: list[int] | None) -> None:
     assert sample_offsets(size) == offsets
+
+
+@pytest.mark.parametrize(
+    ("size", "estimated", "whole"),
+    [
+        (MIB, MIB, True),
+        (4 * MIB, 4 * MIB, True),
+        (4 * MIB + 1, 4 * MIB + 1, False),
+        (16 * MIB, 4 * MIB, True),
+        (16 * MIB + 1, MIB, False),
+    ],
+)
+def test_what_makes_a_small_frame_is_compressed_in_one_piece(size: int, estimated: int, whole: bool) -> None:
+    assert in_one_piece(size, estimated) is whole
 
 
 @given(st.integers(SAMPLES * SAMPLE_SIZE + 1, 2**50))
