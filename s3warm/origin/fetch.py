@@ -21,6 +21,7 @@ from s3warm.origin.base import (
     TransportError,
 )
 from s3warm.origin.buffer import Buffer
+from s3warm.origin.dates import timestamp
 from s3warm.origin.exchange import ATTEMPTS, Again, Broken, Exchange, Stream, Wrong, damaged
 from s3warm.origin.failures import of_transport, unverifiable
 
@@ -241,21 +242,9 @@ def _metadata(headers: Mapping[str, str], size: int) -> Metadata:
         etag=headers.get("etag", ""),
         size=size,
         version_id=version if version != "null" else None,
-        last_modified=_timestamp(headers.get("last-modified")),
+        last_modified=timestamp(headers.get("last-modified")),
         content_type=headers.get("content-type"),
         content_encoding=headers.get("content-encoding"),
         cache_control=headers.get("cache-control"),
         user=user or None,
     )
-
-
-def _timestamp(header: str | None) -> float | None:
-    """Seconds since the epoch of an HTTP date (`Wed, 21 Oct 2015 07:28:00 GMT`)."""
-    if not header:
-        return None
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(header).timestamp()
-    except ValueError:
-        return None

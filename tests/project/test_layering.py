@@ -36,6 +36,7 @@ LAYERS: list[list[str]] = [
         "globbing",
         "origin.answers",
         "origin.buffer",
+        "origin.dates",
         "origin.failures",
         "origin.heads",
         "origin.integrity",
