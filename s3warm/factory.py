@@ -327,7 +327,7 @@ def _default_chain(environ: Mapping[str, str]) -> str:
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     if machine.in_lambda(environ):
         return f"default {endpoint} {region} role"
-    import hashlib
+    from s3warm.hashing import blake2b
 
     identity = "\n".join(environ.get(name, "") for name in _IDENTITY)
-    return f"default {endpoint} {region} {hashlib.sha256(identity.encode()).hexdigest()}"
+    return f"default {endpoint} {region} {blake2b(identity.encode(), digest_size=32).hexdigest()}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from hashlib import blake2b
 
 from s3warm import deadlines
 from s3warm.entries import Metadata
 from s3warm.errors import ObjectNotFoundError, OriginUnavailableError, S3WarmError
+from s3warm.hashing import blake2b
 from s3warm.keys import ObjectKey
 from s3warm.origin.base import BUFFERS, PART, NoRoom, NotModified, StartOver
 from s3warm.record import NamedTuple

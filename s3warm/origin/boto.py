@@ -273,6 +273,6 @@ def client_namespace(client: Any) -> str | None:
         # In Lambda, those of the function's role: the same identity whatever the keys of the day are.
         own = "AWS_LAMBDA_FUNCTION_NAME" in os.environ and key_id == os.environ.get("AWS_ACCESS_KEY_ID")
         return f"{place} role" if own else None
-    import hashlib
+    from s3warm.hashing import blake2b
 
-    return f"{place} {hashlib.sha256(key_id.encode()).hexdigest()}"
+    return f"{place} {blake2b(key_id.encode(), digest_size=32).hexdigest()}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from hashlib import blake2b
 
+from s3warm.hashing import blake2b
 from s3warm.tiers.locks import EXCLUSIVE, FREE, SHARED, try_lock
 
 TYPE_CHECKING = False

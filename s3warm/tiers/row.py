@@ -6,11 +6,11 @@ Whoever can write to the directory can write rows, so nothing in a row is execut
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
 from math import isfinite, isnan
 
 from s3warm.codec import MAX_RATIO, RAW, ZSTD
 from s3warm.entries import Entry, Metadata
+from s3warm.hashing import blake2b
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 
