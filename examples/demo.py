@@ -29,7 +29,7 @@ THREADS = 10  # as many as a boto3 client has connections
 EXPIRY = 301.0  # seconds: more than the TTL
 BACK_OFF = 61.0  # seconds: more than s3warm waits before it asks an S3 that was down
 MIB = 2**20
-MODEL_PARTS = 9  # of 8 MiB, by a request each
+MODEL_PARTS = 17  # of 4 MiB, by a request each
 
 # Where the answer comes from, requests to S3, and whether plain boto3 fails.
 PROMISED = {

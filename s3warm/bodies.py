@@ -6,8 +6,7 @@ from contextlib import closing
 
 from s3warm import unmeasured
 from s3warm.entries import Entry
-from s3warm.errors import ObjectTooLargeError
-from s3warm.origin.base import PART, Fetched, NoRoom
+from s3warm.origin.base import PART, Fetched, NoRoom, buffers_within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,13 +52,16 @@ class Bodies:
 
     def _by_way_of_disk(self, disk: FileTier, incoming: Incoming, arrival: Arrival, largest: int) -> Entry | None:
         """A large body is written while it arrives, so that it is not lost if the transfer is cut off; None if the disk has no room."""
+        from s3warm.origin.tee import Tee
+
         assert incoming.size is not None
         try:
-            with closing(disk.download(arrival.where, at_any_cost=False)) as download:
-                info = incoming.save(download, largest - incoming.size, arrival.progress)
-                if info.size > largest:  # it has been replaced by a larger one on the way
-                    raise ObjectTooLargeError.of(arrival.where, info.size, largest)
-                return self._kept(Fetched(info, download.body()), arrival, download)
+            with (
+                closing(disk.download(arrival.where, at_any_cost=False)) as download,
+                Tee(arrival.where, largest, download) as tee,
+            ):
+                info = incoming.save(tee, buffers_within(largest - incoming.size, incoming.size), arrival.progress)
+                return self._kept(Fetched(info, tee.body()), arrival, download)
         except NoRoom:
             return None
 

@@ -8,7 +8,7 @@ from io import BytesIO, FileIO
 
 from s3warm import unmeasured
 from s3warm.entries import FileEntry
-from s3warm.origin.base import BUFFERS, NoRoom, StartOver
+from s3warm.origin.base import NoRoom, StartOver, buffers_within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Filing:
 
     def _fill(self, download: Download, incoming: Incoming, arrival: Arrival) -> Metadata:
         if incoming.size is not None:
-            with self._account.buffers(BUFFERS) as memory:
+            with self._account.buffers(buffers_within(self._account.largest(), incoming.size)) as memory:
                 return incoming.save(download, memory, arrival.progress)
         fetched = unmeasured.read(self._account, incoming, arrival.progress)
         try:
@@ -89,7 +89,6 @@ def _pour(fetched: Fetched, download: Download) -> None:
     download.begin(fetched.info)
     with memoryview(fetched.body) as body:
         download.write(body, 0)
-        download.summed(body)
 
 
 class Streaming:

@@ -93,7 +93,7 @@ class Event(NamedTuple):
 
     `name` is one of `"fetched"`, `"revalidated"`, `"replaced"`, `"stale_served"`, `"removed"`, `"evicted"`, `"disk_error"`,
     `"corrupt"`, `"progress"`; `bytes` is the size of the body concerned, `seconds` the time that S3 took, `detail` a word on the cause. While
-    an object of more than 8 MiB is on its way, `"progress"` tells the `bytes` so far and the `total`; the
+    an object of more than 4 MiB is on its way, `"progress"` tells the `bytes` so far and the `total`; the
     hook, which is called in the middle of the transfer then, must not ask for objects.
     """
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_ONCE", "preload"]
 
-AT_ONCE = 4  # objects of more than 8 MiB have up to eight connections each
+AT_ONCE = 4  # objects of more than 4 MiB have up to sixteen connections each
 ON_DEMAND = 8.0  # seconds since the start of the process, of the 10 that init has
 LONGER = 120.0  # seconds since then, where init has minutes
 NAMED = 3  # sources that a warning names

@@ -72,6 +72,7 @@ class FakeS3:
     __slots__ = ("_objects", "before_answer", "denied", "down", "now", "requests")
 
     retries = True  # so that nothing waits to ask this origin again
+    connections = 64
 
     def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:
         self.requests: list[FakeRequest] = []

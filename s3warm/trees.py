@@ -9,7 +9,7 @@ from s3warm.entries import Metadata
 from s3warm.errors import ObjectNotFoundError, OriginUnavailableError, S3WarmError
 from s3warm.hashing import blake2b
 from s3warm.keys import ObjectKey
-from s3warm.origin.base import BUFFERS, PART, NoRoom, NotModified, StartOver
+from s3warm.origin.base import PART, NoRoom, NotModified, StartOver, buffers_within
 from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Planting"]
 
 LIMIT = 10_000  # objects in one tree
-AT_ONCE = 8  # objects of one part or less that are fetched at a time
+AT_ONCE = 8  # small objects that are fetched at a time
+SMALL = 2  # parts
 _LONGEST_NAME = 255  # bytes
 
 
@@ -106,7 +107,7 @@ class Planting:
         ready = download.begin(listing.info, [(each.key[prefix:], each.etag, each.size) for each in found])
         missing = [number for number in range(len(found)) if number not in ready and not download.take_over(number)]
         so_far = size - sum(found[number].size for number in missing)
-        small = [number for number in missing if found[number].size <= PART]
+        small = [number for number in missing if found[number].size <= SMALL * PART]
         brought: set[int] = set()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="s3warm") as pool:
             try:
@@ -139,8 +140,9 @@ class Planting:
         assert not isinstance(incoming, NotModified)
         with closing(incoming), download.member(number) as member:
             if incoming.info.etag == wanted.etag:
+                buffers = buffers_within(self._account.largest(), wanted.size)
                 # Divided among those that may be under way.
-                with self._account.buffers(BUFFERS if wanted.size > PART else BUFFERS // AT_ONCE) as memory:
+                with self._account.buffers(buffers if wanted.size > SMALL * PART else buffers // AT_ONCE) as memory:
                     info = incoming.save(member, memory, _untold)
                 if info.etag == wanted.etag:
                     member.complete()

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         """Supplier of requests: boto3, or anything else that can send a GET."""
 
         retries: bool  # whether the supplier itself repeats requests that failed
+        connections: int  # that it can keep for later; of more at a time, some would be dialled anew each time
 
         def get(self, request: Request) -> Response:
             """Send one GET.
@@ -88,7 +89,7 @@ if TYPE_CHECKING:
             """Make room for this body, before its first byte is received; whatever another one left is forgotten.
 
             Returns:
-                The numbers of the parts (of `PART` bytes) that an earlier transfer of the same body has finished.
+                The numbers of the parts (see `part_length`) that an earlier transfer of the same body has finished.
 
             Raises:
                 NoRoom: there is none.
@@ -121,15 +122,6 @@ if TYPE_CHECKING:
             """Nothing of what was written is any good."""
             ...
 
-        @property
-        def sums(self) -> bool:
-            """Whether the sink wants to see all pieces in their order, for a checksum of its own."""
-            ...
-
-        def summed(self, piece: memoryview) -> None:
-            """The next piece, if `sums`."""
-            ...
-
     class Incoming(Protocol):
         """200: a body that is on its way. It must be closed, read or not.
 
@@ -150,6 +142,8 @@ if TYPE_CHECKING:
 
         def save(self, sink: Sink, memory: int, progress: Progress) -> Metadata:
             """The body in a sink, by parallel connections if it is large, with buffers of no more than `memory` bytes (at least one).
+
+            `buffers_within` says how many are of use.
 
             Raises:
                 NoRoom: the sink has none. `read` is still possible.
@@ -206,6 +200,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUFFERS",
     "CHUNK",
+    "FEW_BUFFERS",
     "PART",
     "PER_CONNECTION",
     "Damaged",
@@ -217,14 +212,39 @@ __all__ = [
     "Request",
     "StartOver",
     "TransportError",
+    "buffers_within",
+    "part_length",
 ]
 
-PART = 8 * 1024 * 1024  # bytes of one ranged request; AWS recommends 8 to 16 MiB
+# Bytes of one ranged request for a body of up to 256 MiB. Those for larger ones are twice or four times as long (`part_length`), so that
+# 5 GB take no more than 300 of them; AWS recommends 8 to 16 MiB.
+PART = 4 * 1024 * 1024
 # Bytes that are received at once: urllib3's readinto reads into a buffer of its own first, as large as ours, and both have to stay in
 # the processor's cache (with 1 MiB the system time of a transfer was three times as long).
 CHUNK = 256 * 1024
 PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it, and what TLS takes
-BUFFERS = 8 * PER_CONNECTION  # for one object: at 85 to 90 MB/s a connection, eight fill what a function has
+BUFFERS = 16 * PER_CONNECTION  # for one object at most: see `buffers_within`
+FEW_BUFFERS = 8 * PER_CONNECTION
+
+
+def part_length(size: int) -> int:
+    """Bytes of each part of a body of `size` bytes, but for the last one.
+
+    Example:
+        >>> [part_length(size * 2**20) // 2**20 for size in (64, 256, 257, 1024, 5000)]
+        [4, 4, 8, 8, 16]
+    """
+    return PART if size <= 64 * PART else 2 * PART if size <= 256 * PART else 4 * PART
+
+
+def buffers_within(free: int, size: int) -> int:
+    """Bytes of buffers for a body of `size` bytes, where so many are free; each `PER_CONNECTION` of them is a connection.
+
+    At 85 to 90 MB/s a connection, eight fill what a function has, and more of them take turns at Python's lock. Up to 64 parts, where most
+    of the time is that to the first bytes, sixteen are quicker, unless the function is small: then its processor has none for more of TLS.
+    """
+    most = BUFFERS if size <= 64 * PART and free >= 8 * BUFFERS else FEW_BUFFERS
+    return max(0, min(free, most))
 
 
 class Request(NamedTuple):

@@ -24,7 +24,8 @@ __all__ = ["BotoRequests", "client_namespace", "memory_to_come"]
 CONNECT_TIMEOUT = 2.0  # seconds
 READ_TIMEOUT = 5.0  # seconds
 BOTO3_MEMORY = 40 * 2**20  # bytes; measured: 44, with boto3 1.44 in a bare interpreter, some of which the runtime has loaded
-_POOL = 64  # connections kept at most: eight for each of eight objects; botocore's own default of 10 warns and drops
+KEPT = 64  # connections kept at most: sixteen for each of four objects
+_POOL = 10  # of a client that does not say; it warns of those that it drops (botocore's default)
 
 
 def memory_to_come() -> int:
@@ -38,6 +39,7 @@ class BotoRequests:
     def __init__(self, client: Any = None, *, checksums: bool = False) -> None:
         self._checksums = checksums
         self.retries = client is not None  # a client that the user gave is used as it is: its retries rule
+        self.connections = KEPT if client is None else _pool_of(client)
         self._given = client
         self._made: Any = None
         self._made_for: tuple[int, str | None] | None = None
@@ -107,6 +109,12 @@ class BotoRequests:
             return self._made
 
 
+def _pool_of(client: Any) -> int:
+    """How many connections a client keeps."""
+    pool = getattr(getattr(getattr(client, "meta", None), "config", None), "max_pool_connections", None)
+    return pool if isinstance(pool, int) and pool > 0 else _POOL
+
+
 def _sent(send: Callable[[], Any], deadline: float | None, drop: Callable[[Any], object] = lambda _: None) -> Any:
     """What a call of the client brings, before the deadline."""
     if deadline is None:
@@ -146,7 +154,7 @@ def _new_client() -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
-        max_pool_connections=_POOL,
+        max_pool_connections=KEPT,
         # One attempt: repeats are the fetch's own, which knows whether a stale copy could be served instead.
         retries={"mode": "standard", "total_max_attempts": 1},
     )

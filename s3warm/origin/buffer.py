@@ -64,11 +64,6 @@ class Buffer:
     def reset(self) -> None:
         """See `Sink.reset`: `begin` forgets all of it anyway."""
 
-    sums = False
-
-    def summed(self, piece: memoryview) -> None:
-        """See `Sink.summed`."""
-
     def body(self) -> bytes:
         """The body, complete."""
         self._view.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from s3warm.origin.base import TransportError
-from s3warm.origin.boto import BotoRequests
+from s3warm.origin.boto import KEPT, BotoRequests
 from s3warm.origin.places import can_serve, suits
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ class ChosenRequests:
     """
 
     retries = False
+    connections = KEPT
 
     def __init__(self, how: str, environ: Mapping[str, str] = os.environ, *, checksums: bool = False) -> None:
         self._how = how

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any
 
-__all__ = ["Answer", "Connections"]
+__all__ = ["KEPT", "Answer", "Connections"]
 
 CONNECT_TIMEOUT = 2.0  # seconds, for TCP and once more for TLS
-_KEPT = 64  # connections: eight for each of eight objects
+KEPT = 64  # connections: sixteen for each of four objects
 _IDLE = 60.0  # seconds; after more, a thaw included, whatever lies between has forgotten the connection or soon will
 
 _AMAZON = (
@@ -82,7 +82,7 @@ class Answer:
 class Connections:
     """Sends requests over connections of its own; any number of threads at once."""
 
-    def __init__(self, *, kept: int = _KEPT) -> None:
+    def __init__(self, *, kept: int = KEPT) -> None:
         self._kept = kept
         self.renew()
 

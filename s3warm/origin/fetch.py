@@ -19,6 +19,8 @@ from s3warm.origin.base import (
     Request,
     StartOver,
     TransportError,
+    buffers_within,
+    part_length,
 )
 from s3warm.origin.buffer import Buffer
 from s3warm.origin.dates import timestamp
@@ -94,7 +96,7 @@ class Arriving:
             if self.size is None:
                 return self._read_all(digest, largest)
             with Buffer(self._key, largest) as buffer:
-                info = self._save(digest, buffer, largest - self.size, progress)
+                info = self._save(digest, buffer, buffers_within(largest - self.size, self.size), progress)
                 return Fetched(info, buffer.body())
 
         return self._until_whole(bring)
@@ -171,33 +173,31 @@ class Arriving:
         """The body by as many connections as it is worth, and as there is memory for."""
         assert self.size is not None
         request = Request(self._key, if_match=strong(self.info.etag))
-        connections = min(memory, BUFFERS) // PER_CONNECTION
+        connections = min(min(memory, BUFFERS) // PER_CONNECTION, self._exchange.requests.connections)
         if self.size > PART and request.if_match and (connections > 1 or ready):
             from s3warm.origin.transfer import Transfer
 
             transfer = Transfer(self._exchange, request, self.size, sink=sink, digest=digest, progress=progress)
-            transfer.run(self._taken(), ready, max(1, connections), at_once=PART if memory > 4 * PART else CHUNK)
+            transfer.run(self._taken(), ready, max(1, connections), at_once=PART if memory >= 2 * PART else CHUNK)
         else:
             self._save_in_order(Stream(self._exchange, request, (0, self.size - 1), self._taken()), digest, sink, progress)
 
     def _save_in_order(self, stream: Stream, digest: integrity.Digest, sink: Sink, progress: Progress) -> None:
         """All of it over one connection, summed while the network brings the next piece."""
-        size = self.info.size
+        size, length = self.info.size, part_length(self.info.size)
         try:
             if not size:
                 stream.drain()
             while (start := stream.position) < size:
-                end_of_part = min((start // PART + 1) * PART, size)
+                end_of_part = min((start // length + 1) * length, size)
                 # Released by hand: an error's traceback would keep it, and with it memory that cannot be freed.
                 with sink.buffer(start, min(CHUNK, end_of_part - start)) as buffer:
                     count = stream.readinto(buffer)
                     with buffer[:count] as piece:
                         digest.update(piece)
                         sink.write(piece, start)
-                        if sink.sums:
-                            sink.summed(piece)
                 if start + count == end_of_part:
-                    sink.finished(start // PART)
+                    sink.finished(start // length)
                     if size > PART:
                         progress(end_of_part, size)
         finally:

@@ -15,6 +15,7 @@ class OfflineRequests:
     """Refuses each request, naming the switch."""
 
     retries = False
+    connections = 1
 
     def get(self, request: Request) -> Response:
         """See `Requests.get`."""

@@ -13,7 +13,7 @@ import sys
 import threading
 
 from s3warm import deadlines
-from s3warm.origin.base import CHUNK, PART
+from s3warm.origin.base import CHUNK, part_length
 from s3warm.origin.exchange import Stream
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ class Transfer:
         self._exchange = exchange
         self._request = request
         self._size = size
+        self._length = part_length(size)
         self._sink = sink
         self._digest = digest
         self._progress = progress
@@ -53,7 +54,7 @@ class Transfer:
     def run(self, response: Response, ready: frozenset[int], connections: int, *, at_once: int = CHUNK) -> None:
         """Bring what is not ready, and sum it `at_once` bytes at a time; raises what the first connection that gave up raised."""
         self._at_once = at_once
-        parts = range(-(-self._size // PART))
+        parts = range(-(-self._size // self._length))
         self._done = set(ready)
         self._to_do = [part for part in reversed(parts) if part not in ready]
         first: Response | None = response
@@ -76,8 +77,9 @@ class Transfer:
                     break
                 first = None
                 threads.append(thread)
-            # Where the network is faster than the sum, connections that ran ahead would only take the processor from it.
-            self._ahead = connections
+            if self._digest.wanted:
+                # Where the network is faster than the sum, connections that ran ahead would only take the processor from it.
+                self._ahead = connections
             self._follow(parts)
         except BaseException as error:
             self._give_up(error)
@@ -98,21 +100,19 @@ class Transfer:
                 if self._error is not None:
                     raise self._error
                 arrived = len(self._done)
-            if self._digest.wanted or self._sink.sums:
+            if self._digest.wanted:
                 self._sum(part)
             with self._changed:
                 self._summed = part + 1
                 self._changed.notify_all()
-            self._progress(min(arrived * PART, self._size), self._size)
+            self._progress(min(arrived * self._length, self._size), self._size)
 
     def _sum(self, part: int) -> None:
-        position, end = part * PART, min((part + 1) * PART, self._size)
+        position, end = part * self._length, min((part + 1) * self._length, self._size)
         while position < end:
             # As much as there is memory for: each piece costs a wait for Python's lock, which eight other threads want as well.
             with self._sink.read(position, min(self._at_once, end - position)) as piece:
                 self._digest.update(piece)
-                if self._sink.sums:
-                    self._sink.summed(piece)
                 position += len(piece)
 
     # -- in the connections' threads ---------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Transfer:
 
     def _run(self, response: Response | None, part: int) -> None:
         """The life of a connection's thread."""
-        if sys.platform == "linux":  # where threads have priorities of their own
+        if self._digest.wanted and sys.platform == "linux":  # where threads have priorities of their own
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         self._work(response, part)
@@ -147,7 +147,7 @@ class Transfer:
             self._give_up(error)
 
     def _bring(self, part: int, response: Response | None) -> None:
-        span = part * PART, min((part + 1) * PART, self._size) - 1
+        span = part * self._length, min((part + 1) * self._length, self._size) - 1
         stream = Stream(self._exchange, self._request, span, response)
         try:
             while (start := stream.position) <= span[1]:

@@ -153,14 +153,6 @@ if TYPE_CHECKING:
     class Download(Sink, Protocol):
         """A body on its way into a tier."""
 
-        def body(self) -> bytes:
-            """The complete body, in one allocation.
-
-            Raises:
-                NoRoom: it cannot be read.
-            """
-            ...
-
         def admit(self, entry: Entry) -> bool:
             """Keep the complete body for an entry that has it, as `Tier.put` would; but what is older may be held still if it fails."""
             ...

@@ -9,7 +9,7 @@ import sqlite3
 __all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "identity", "text"]
 
 DATABASE = "cache.db"  # diskcache's own name for it
-USER_VERSION = 0x5357_0002  # "SW", format 2
+USER_VERSION = 0x5357_0003  # "SW", format 3
 BUSY_TIMEOUT = 2.0  # seconds that a statement waits for another process's transaction
 
 

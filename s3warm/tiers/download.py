@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from zlib import crc32
 
 from s3warm.origin.base import NoRoom, StartOver
-from s3warm.tiers.directory import read_all
 from s3warm.tiers.landing import Landing
 from s3warm.tiers.scattered import ScatteredFile
 
@@ -23,11 +21,9 @@ class Download(Landing):
     """See `Sink`."""
 
     _file: ScatteredFile | None = None
-    _crc = 0
 
     def begin(self, info: Metadata) -> frozenset[int]:
         """See `Sink.begin`."""
-        self._crc = 0
         return self.start(info)
 
     def buffer(self, offset: int, length: int) -> memoryview:
@@ -48,21 +44,6 @@ class Download(Landing):
         """See `Sink.read`."""
         with self._guarded("download"):
             return self._opened.read(offset, length)
-
-    @property
-    def sums(self) -> bool:
-        """See `Sink.sums`: the row needs a checksum where the ETag is no MD5."""
-        return self._row is not None and self._row.info.verified_by != "md5"
-
-    def summed(self, piece: memoryview) -> None:
-        """See `Sink.summed`."""
-        self._crc = crc32(piece, self._crc)
-
-    def body(self) -> bytes:
-        """The complete body, in one allocation."""
-        assert self._row is not None
-        with self._guarded("download"):
-            return read_all(self._opened.descriptor, self._row.info.size)
 
     def admit(self, entry: Entry) -> bool:
         """See `Download.admit`: compressed if that pays."""
@@ -94,5 +75,4 @@ class Download(Landing):
             self._file = None
 
     def _sealed(self, row: Row) -> tuple[Row, bytes | None]:
-        checksum = self._crc if self.sums else None
-        return row._replace(checksum=checksum, seal=self._shelf.directory.seal(self._opened.descriptor)), None
+        return row._replace(seal=self._shelf.directory.seal(self._opened.descriptor)), None

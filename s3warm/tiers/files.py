@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from zlib import crc32
 
 from s3warm import codec
 from s3warm.entries import FileEntry
@@ -17,7 +16,7 @@ from s3warm.tiers.verified import check_raw_file, check_size, whole_inline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator
 
     from s3warm.keys import ObjectKey
     from s3warm.tiers.row import Row
@@ -129,17 +128,16 @@ def _unfold(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Non
         if not room.make(room.needed(size), None, spare=row_key):
             raise no_room(shelf, row.object, size)
     raw = row._replace(codec=codec.RAW, stored_size=size)
-    summed = _Summed()
     staged = shelf.directory.stage(rows.file_name(raw, row_key))
     room.staged_bytes += size
     replaced = None
     try:
         with contextlib.closing(_pieces(shelf, row_key, row, inline)) as pieces:
-            staged.write(summed.over(pieces))
+            staged.write(pieces)
         with room.transaction():
             if shelf.store.text(row_key) != rows.pack(row):
                 return  # replaced meanwhile
-            replaced = shelf.replace(row_key, row, raw._replace(checksum=summed.crc, seal=staged.publish()), None)
+            replaced = shelf.replace(row_key, row, raw._replace(checksum=None, seal=staged.publish()), None)
         staged.committed()
     finally:
         room.staged_bytes -= size
@@ -159,14 +157,3 @@ def _pieces(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Gen
         yield from codec.decompressed_chunks(descriptor, row.info.size)
     finally:
         os.close(descriptor)
-
-
-class _Summed:
-    """The CRC-32 of what passes."""
-
-    crc = 0
-
-    def over(self, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-        for piece in pieces:
-            self.crc = crc32(piece, self.crc)
-            yield piece

@@ -8,7 +8,7 @@ import os
 import threading
 
 from s3warm import codec
-from s3warm.origin.base import PART, NoRoom
+from s3warm.origin.base import NoRoom, part_length
 from s3warm.rules.eviction import GOES_FIRST
 from s3warm.tiers import row as rows
 from s3warm.tiers.files import no_room, pinned_entry
@@ -64,7 +64,7 @@ class Landing:
 
     def _parts(self, size: int) -> int:
         """How many parts there are."""
-        return -(-size // PART)
+        return -(-size // part_length(size))
 
     def _still_good(self, finished: int) -> int:
         """Which of the parts that an earlier download has finished may be relied on. The whole is summed in the end."""

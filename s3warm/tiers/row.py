@@ -34,7 +34,7 @@ __all__ = [
     "unpack",
 ]
 
-FORMAT = 2  # of rows and file names; a directory of another format is made anew
+FORMAT = 3  # of rows and file names; a directory of another format is made anew
 
 WHOLE = "whole"  # the current body of an object
 OLDER = "older"  # a file that somebody may still use, though the object has another body by now
@@ -68,8 +68,8 @@ class Row(NamedTuple):
     stored_size: int
     checksum: (
         int | None
-    )  # CRC-32 of a raw body; None for zstd, whose frames carry their own, and where the ETag is the MD5; a tree's number
-    seal: Seal | None  # of a body in a file
+    )  # CRC-32 of a raw inline body; a tree's number; None for zstd, whose frames carry their own, and for raw files
+    seal: Seal | None  # of a body in a file; it is what proves a raw one
     validated_at: float
     expires_at: float
     state: str = WHOLE
@@ -188,7 +188,7 @@ def _is_sane(row: Row) -> bool:
         and row.state in (WHOLE, OLDER, PARTIAL)
         and repr(row.object.tree) in ("True", "False")  # and no number that is equal to one
         and ((row.state != PARTIAL and not row.object.tree) or row.codec == RAW)
-        and (row.checksum is not None or row.codec == ZSTD or row.state == PARTIAL or info.verified_by == "md5")
+        and (row.checksum is not None or row.codec == ZSTD or row.state == PARTIAL or row.seal is not None)
         and (not row.finished or int(row.finished, 16) >= 0)
         and type(row.validated_at) is type(row.expires_at) is float
         and isfinite(row.validated_at)

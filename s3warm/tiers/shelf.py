@@ -180,9 +180,8 @@ class Shelf:
         row_key = self.row_key(entry.object)
         kind, stored = self._encode(entry.body)
         inline = stored is not None and placement.is_inline(len(stored))
-        # A file needs none where the ETag is its MD5: it is summed only if somebody has touched it.
-        needs_checksum = kind == codec.RAW and (inline or entry.info.verified_by != "md5")
-        checksum = crc32(entry.body) if needs_checksum else None
+        # A file needs none: its seal tells whether somebody has touched it since.
+        checksum = crc32(entry.body) if kind == codec.RAW and inline else None
         times = entry.validated_at, entry.expires_at
         row = rows.Row(self.namespace, entry.object, entry.info, kind, 0, checksum, None, *times)
         if inline and stored is not None:

@@ -192,8 +192,6 @@ class TreeDownload(Landing):
 class Member:
     """See `Sink`: one file of a tree."""
 
-    sums = False
-
     def __init__(self, tree: TreeDownload, path: str) -> None:
         self._tree = tree
         self._path = path
@@ -239,9 +237,6 @@ class Member:
 
     def finished(self, part: int) -> None:
         """See `Sink.finished`: a member that was cut off is brought anew."""
-
-    def summed(self, piece: memoryview) -> None:
-        """See `Sink.summed`."""
 
     def complete(self) -> None:
         """All of it is there: read-only from now on."""

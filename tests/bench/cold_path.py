@@ -1,251 +1,243 @@
-"""A large object that is nowhere yet, as a file: `Cache.path` beside what else downloads one. Against `StaticOrigin`, over the loopback.
+"""A large object that is nowhere yet, into memory and as a file: s3warm beside what else brings one. Against `StaticOrigin`, over the loopback.
 
-Without pacing the machine is the limit, and S3 is faster than anything; that s3warm alone of all of them sums what it got is part of its
-time. Paced, each connection brings what one of S3's does.
+Paced, each connection brings what one of S3's does. Without pacing the machine is the limit, and S3 is faster than anything; the server's
+processor time comes out of the same cores.
+
+The objects have the ETag of an upload in parts, as boto3 and the AWS CLI upload whatever is larger than 8 MiB. Beside them lies the same body
+with its MD5 for an ETag, as an upload in one piece has it: s3warm alone of all of them sums that, which by itself costs what the others' whole
+download does.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
+import io
 import os
 import shutil
-import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.bench import downloads
 from tests.bench.bodies import MIB, noise
-from tests.bench.interleave import Comparison, Timing
-from tests.bench.report import Report, Table, number
+from tests.bench.downloads import SMALL, Place, Way
+from tests.bench.large import write_object
+from tests.bench.lean_place import BUCKET, like_lambda
+from tests.bench.report import Line, Report, Table, number
+from tests.bench.spent import median, spend
 from tests.support.static_origin import StaticOrigin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from typing import Any
 
-    Download = Callable[[str], str]  # from the folder to put it to where it is
+    from tests.bench.downloads import Ready
+    from tests.bench.spent import Spent
 
-__all__ = ["run", "write_object"]
+__all__ = ["run"]
 
-BUCKET, KEY, SMALL = "models", "large.bin", "small.bin"
-REGION = "us-east-1"
-SIZE, ROUNDS = 512 * MIB, 7
-PACED_SIZE, PACED_ROUNDS, LATENCY, RATE = 256 * MIB, 5, 0.020, 90e6
-PATIENCE = 120.0  # seconds that awscrt may take
-FEWER = 2.5  # times, beside a single stream
+WHOLE, PARTS = "whole", "parts"  # uploaded at once, with an MD5 for its ETag; or in parts, as tools upload what is large
+PART = 8 * MIB  # of such an upload: boto3's and the AWS CLI's default
 
-OURS = "s3warm, Cache.path"
-BOTO = "boto3 download_file"
+GET = "s3warm, Cache.get"
+GET_MD5 = "s3warm, Cache.get, ETag an MD5"
+GET_PAST_DISK = "s3warm, Cache.get, disk_budget=0"
+READ = "boto3 get_object().read()"
+FILEOBJ = "boto3 download_fileobj"
+PATH = "s3warm, Cache.path"
+PATH_MD5 = "s3warm, Cache.path, ETag an MD5"
+PATH_BY_BOTO = "s3warm over boto3, Cache.path"
+DOWNLOAD = "boto3 download_file"
+SINGLE = "boto3 get_object, one stream to a file"
 CRT = "awscrt S3Client"
 OBSTORE = "obstore get, streamed"
-SINGLE = "boto3 get_object, one stream"
+OPTIONAL = (CRT, OBSTORE)
 
 
-class Way(NamedTuple):
-    """A way to get the object, and how to make what goes it, from the address of the origin."""
+class Race(NamedTuple):
+    """Who gets an object of which size, at which pace."""
 
-    name: str
-    make: Callable[[str], Download]
+    ways: tuple[Way, ...]
+    size: int
+    rounds: int
+    latency: float = 0.0
+    rate: float | None = None
 
 
 class Outcome(NamedTuple):
-    """What was measured, and why the others were not."""
+    """What was measured, by name, and why the others were not."""
 
-    comparison: Comparison
+    samples: dict[str, list[Spent]]
     failed: dict[str, str]
+
+    def cost(self, name: str) -> Spent:
+        """The medians."""
+        return median(self.samples[name])
+
+
+MEMORY = Race(
+    (
+        Way(GET, downloads.lean_get, PARTS),
+        Way(GET_MD5, downloads.lean_get, WHOLE),
+        Way(GET_PAST_DISK, downloads.lean_get_past_the_disk, PARTS),
+        Way(READ, downloads.into_memory, PARTS),
+        Way(FILEOBJ, downloads.download_fileobj, PARTS),
+    ),
+    64 * MIB,
+    5,
+    0.020,
+    90e6,
+)
+FILE = Race(
+    (
+        Way(PATH, downloads.lean_path, PARTS),
+        Way(PATH_MD5, downloads.lean_path, WHOLE),
+        Way(PATH_BY_BOTO, downloads.over_boto3, PARTS),
+        Way(DOWNLOAD, downloads.download_file, PARTS),
+        Way(CRT, downloads.awscrt, PARTS),
+        Way(OBSTORE, downloads.obstore, PARTS),
+    ),
+    512 * MIB,
+    3,
+)
+PACED_FILE = Race(
+    (
+        Way(PATH, downloads.lean_path, PARTS),
+        Way(PATH_MD5, downloads.lean_path, WHOLE),
+        Way(SINGLE, downloads.to_a_file, PARTS),
+        Way(DOWNLOAD, downloads.download_file, PARTS),
+    ),
+    256 * MIB,
+    2,
+    0.020,
+    90e6,
+)
 
 
 def run(directory: str) -> Report:
-    """Measure both, and show seconds, throughput and whether the bars hold."""
-    fast = (Way(OURS, _ours), Way(BOTO, _download_file), Way(CRT, _awscrt), Way(OBSTORE, _obstore))
-    paced = (Way(OURS, _ours), Way(SINGLE, _single), Way(BOTO, _download_file))
-    free = _compare(directory, fast, SIZE, ROUNDS)
-    slow = _compare(directory, paced, PACED_SIZE, PACED_ROUNDS, latency=LATENCY, rate=RATE)
-    ratio, gain = free.comparison.ratio(OURS, BOTO), slow.comparison.ratio(SINGLE, OURS)
-    free_bar = f"Bar: no more time than {BOTO}: {_verdict(holds=ratio <= 1)}, {ratio:.2f} times its seconds"
-    slow_bar = f"Bar: at least {FEWER} times fewer seconds than one stream: {_verdict(holds=gain >= FEWER)}, {gain:.2f} times"
-    pace = f"{LATENCY * 1e3:.0f} ms and {RATE / 1e6:.0f} MB/s a connection"
+    """Measure, and show seconds, throughput and the processor's time."""
+    memory, file, paced = (_race(directory, race) for race in (MEMORY, FILE, PACED_FILE))
+    ours, theirs = file.cost(PATH), file.cost(DOWNLOAD)
+    lines = [
+        Line(f"64 MiB paced: {GET} beside {READ}", memory.cost(READ).wall / memory.cost(GET).wall, "at least", 6, "×"),
+        Line(f"64 MiB paced: {GET} beside {FILEOBJ}", memory.cost(FILEOBJ).wall / memory.cost(GET).wall, "at least", 1.3, "×"),
+        Line(f"512 MiB unpaced: {PATH} beside {DOWNLOAD}", theirs.wall / ours.wall, "at least", 2, "×"),
+        Line(f"512 MiB unpaced: CPU of {PATH}, of {DOWNLOAD}'s", ours.cpu / theirs.cpu * 100, "at most", 50, "%"),
+    ]
     tables = [
-        _table(f"Cold path: {SIZE // MIB} MiB, unpaced (medians of {ROUNDS} rounds)\n{free_bar}", free, SIZE, fast, BOTO),
-        _table(
-            f"Cold path: {PACED_SIZE // MIB} MiB, {pace} ({PACED_ROUNDS} rounds)\n{slow_bar}", slow, PACED_SIZE, paced, SINGLE
-        ),
+        _table("into memory", MEMORY, memory, READ),
+        _table("as a file", FILE, file, DOWNLOAD),
+        _table("as a file", PACED_FILE, paced, SINGLE),
     ]
     figures = {
-        "unpaced": {**free.comparison.to_json(), "failed": free.failed, "ratio": ratio},
-        "paced": {**slow.comparison.to_json(), "failed": slow.failed, "times_fewer": gain},
+        "memory, paced": _json(memory),
+        "file, unpaced": _json(file),
+        "file, paced": _json(paced),
         "versions": {name: _version(name) for name in ("boto3", "awscrt", "obstore")},
     }
-    return Report(tables, figures)
+    return Report(tables, figures, lines)
 
 
-def _compare(
-    directory: str, ways: Sequence[Way], size: int, rounds: int, *, latency: float = 0.0, rate: float | None = None
-) -> Outcome:
+def _race(directory: str, race: Race) -> Outcome:
     """Each way in each round, in an order that rotates; the first round warms up and checks what came."""
-    source = Path(directory, "source")
-    md5 = write_object(source, noise(MIB), size)
-    samples: dict[str, list[float]] = {way.name: [] for way in ways}
+    samples: dict[str, list[Spent]] = {way.name: [] for way in race.ways}
     failed: dict[str, str] = {}
-    with StaticOrigin(latency=latency, rate=rate) as origin:
-        origin.put(BUCKET, KEY, source, etag=md5)
-        origin.put(BUCKET, SMALL, b"x")
-        ready: list[tuple[str, Download]] = []
-        for name, make in ways:
+    with StaticOrigin(latency=race.latency, rate=race.rate) as origin, like_lambda(origin.endpoint):
+        source = Path(directory, "source")
+        _put(origin, source, race)
+        place = Place(origin.endpoint, os.path.join(directory, "places"))
+        ready: list[tuple[Way, Ready]] = []
+        for way in race.ways:
             try:
-                download = make(origin.endpoint)
-                _turn(directory, download, size, md5)
+                made = way.make(place)
+                _turn(directory, made, _key(way.key, 0), race.size, source)
             except Exception as error:
-                if name in (OURS, BOTO, SINGLE):
+                if way.name not in OPTIONAL:
                     raise
-                failed[name] = f"{type(error).__name__}: {error}"
+                failed[way.name] = f"{type(error).__name__}: {error}"
             else:
-                ready.append((name, download))
-        for number_of_round in range(rounds):
-            first = number_of_round % len(ready)
-            for name, download in ready[first:] + ready[:first]:
-                samples[name].append(_turn(directory, download, size))
+                ready.append((way, made))
+        for turn in range(1, race.rounds + 1):
+            first = turn % len(ready)
+            for way, made in ready[first:] + ready[:first]:
+                samples[way.name].append(_turn(directory, made, _key(way.key, turn), race.size))
+    shutil.rmtree(place.directory, ignore_errors=True)
     source.unlink()
-    return Outcome(Comparison([Timing(name, 1, tuple(samples[name])) for name, _ in ready]), failed)
+    return Outcome({name: found for name, found in samples.items() if found}, failed)
 
 
-def _turn(directory: str, download: Download, size: int, md5: str = "") -> float:
-    """Nanoseconds of one download into a folder that is new; nobody has anything left to write when it begins, or when it is over."""
+def _put(origin: StaticOrigin, source: Path, race: Race) -> None:
+    """The object under keys of its own for each round, so that it is nowhere yet in each."""
+    md5 = write_object(source, noise(MIB), race.size)
+    etag_of_parts = f'"{hashlib.md5(md5.encode()).hexdigest()}-{race.size // PART}"'
+    for turn in range(race.rounds + 1):
+        origin.put(BUCKET, _key(WHOLE, turn), source, etag=md5)
+        origin.put(BUCKET, _key(PARTS, turn), source, etag=etag_of_parts)
+    origin.put(BUCKET, SMALL, b"x")
+
+
+def _key(kind: str, turn: int) -> str:
+    return f"{kind}/{turn}.bin"
+
+
+def _turn(directory: str, ready: Ready, key: str, size: int, source: Path | None = None) -> Spent:
+    """One download into a folder that is new; nobody has anything left to write when it begins, or when it is over."""
     folder = os.path.join(directory, "turn")
     os.mkdir(folder)
     gc.collect()
     os.sync()
-    begin = time.perf_counter_ns()
-    path = download(folder)
-    taken = time.perf_counter_ns() - begin
-    assert os.path.getsize(path) == size
-    if md5:
-        with open(path, "rb") as file:
-            assert hashlib.file_digest(file, "md5").hexdigest() == md5, f"{path} is another file"
+    came: list[str | bytes | memoryview] = []
+    spent = spend(lambda: came.append(ready.download(folder, key)))
+    body = came.pop()
+    assert size == (os.path.getsize(body) if isinstance(body, str) else len(body))
+    if source is not None:
+        _check(body, source)
+    del body
+    ready.forget()
     shutil.rmtree(folder)
-    return taken
+    return spent
 
 
-def write_object(path: Path, block: bytes, size: int) -> str:
-    """A file of many MiB like the block, no two of them the same; its MD5."""
-    own, digest = bytearray(block), hashlib.md5()
-    with path.open("wb") as file:
-        for start in range(0, size, MIB):
-            own[:16] = b"%016d" % start
-            file.write(own)
-            digest.update(own)
-    return digest.hexdigest()
-
-
-# The ways
-
-
-def _client(endpoint: str) -> Any:
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    config = Config(signature_version=UNSIGNED, s3={"addressing_style": "path"}, max_pool_connections=16)
-    client = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=REGION, config=config)
-    client.get_object(Bucket=BUCKET, Key=SMALL)["Body"].read()
-    return client
-
-
-def _ours(endpoint: str) -> Download:
-    from s3warm import Cache
-
-    client = _client(endpoint)
-
-    def download(folder: str) -> str:
-        with Cache(client=client, directory=os.path.join(folder, "cache")) as cache:
-            return str(cache.path(BUCKET, KEY))
-
-    return download
-
-
-def _download_file(endpoint: str) -> Download:
-    client = _client(endpoint)
-
-    def download(folder: str) -> str:
-        path = os.path.join(folder, "file")
-        client.download_file(BUCKET, KEY, path)
-        return path
-
-    return download
-
-
-def _single(endpoint: str) -> Download:
-    client = _client(endpoint)
-
-    def download(folder: str) -> str:
-        path = os.path.join(folder, "file")
-        body = client.get_object(Bucket=BUCKET, Key=KEY)["Body"]
-        with open(path, "wb") as file:
-            shutil.copyfileobj(body, file, MIB)
-        return path
-
-    return download
-
-
-def _awscrt(endpoint: str) -> Download:
-    from awscrt.http import HttpHeaders, HttpRequest
-    from awscrt.io import ClientBootstrap
-    from awscrt.s3 import S3Client, S3RequestTlsMode, S3RequestType
-
-    bootstrap = ClientBootstrap.get_or_create_static_default()
-    client = S3Client(bootstrap=bootstrap, region=REGION, tls_mode=S3RequestTlsMode.DISABLED)  # without credentials: unsigned
-    host = endpoint.removeprefix("http://")
-
-    def download(folder: str) -> str:
-        path = os.path.join(folder, "file")
-        request = HttpRequest("GET", f"/{BUCKET}/{KEY}", HttpHeaders([("host", host)]))
-        under_way = client.make_request(type=S3RequestType.GET_OBJECT, request=request, recv_filepath=path)
-        under_way.finished_future.result(PATIENCE)
-        return path
-
-    return download
-
-
-def _obstore(endpoint: str) -> Download:
-    from obstore.store import S3Store
-
-    store = S3Store(
-        BUCKET,
-        endpoint=endpoint,
-        region=REGION,
-        skip_signature=True,
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": True},
-    )
-
-    def download(folder: str) -> str:
-        path = os.path.join(folder, "file")
-        with open(path, "wb") as file:
-            file.writelines(store.get(KEY).stream())
-        return path
-
-    return download
+def _check(came: str | bytes | memoryview, source: Path) -> None:
+    """It is the object, byte for byte."""
+    with source.open("rb") as right, open(came, "rb") if isinstance(came, str) else io.BytesIO(came) as found:
+        while piece := right.read(MIB):
+            assert found.read(MIB) == piece, "something else came"
 
 
 # What is shown
 
 
-def _table(title: str, outcome: Outcome, size: int, ways: Sequence[Way], base: str) -> Table:
-    comparison = outcome.comparison
+def _table(what: str, race: Race, outcome: Outcome, base: str) -> Table:
+    pace = f"{race.latency * 1e3:.0f} ms and {race.rate / 1e6:.0f} MB/s a connection" if race.rate else "unpaced"
+    title = (
+        f"Cold path: {race.size // MIB} MiB {what}, {pace} (medians of {race.rounds} rounds)\n"
+        "The ETag is that of an upload in parts, where none other is named; an MD5 is verified by s3warm alone, and costs 1.3 ms of CPU a MiB\n"
+        "CPU is this process's own; the server's, which sends from the page cache, comes out of the same cores"
+    )
     rows: list[tuple[str, ...]] = []
-    for name, _ in ways:
-        if name in outcome.failed:
-            rows.append((f"{name}: not measured ({outcome.failed[name]})", "", "", "", ""))
+    for way in race.ways:
+        if way.name in outcome.failed:
+            rows.append((f"{way.name}: not measured ({outcome.failed[way.name]})", *[""] * 5))
             continue
-        timing = comparison.timings[name]
-        rate, ratio = size / timing.median * 1e3, comparison.ratio(name, base)
-        rows.append((name, number(timing.median / 1e9), number(rate), f"{ratio:.2f}", f"{timing.spread:.0%}"))
-    return Table(title, ("", "s", "MB/s", f"× {base}", "spread"), rows)
+        cost, against = outcome.cost(way.name), outcome.cost(base)
+        mib = race.size / MIB
+        rows.append(
+            (
+                way.name,
+                number(cost.wall / 1e9),
+                number(race.size / cost.wall * 1e3),
+                number(against.wall / cost.wall),
+                number(cost.cpu / mib / 1e3),
+                f"{cost.cpu / against.cpu:.0%}",
+            )
+        )
+    return Table(title, ("", "s", "MB/s", f"× {base}", "CPU µs/MiB", f"of {base}"), rows)
 
 
-def _verdict(*, holds: bool) -> str:
-    return "holds" if holds else "DOES NOT HOLD"
+def _json(outcome: Outcome) -> dict[str, Any]:
+    samples = {name: [list(one) for one in found] for name, found in outcome.samples.items()}
+    return {"wall and CPU, ns": samples, "failed": outcome.failed}
 
 
 def _version(package: str) -> str | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.bodies import MIB, json_like, noise
-from tests.bench.cold_path import write_object
-from tests.bench.report import Report, Table, number
+from tests.bench.large import write_object
+from tests.bench.report import Line, Report, Table, number
 from tests.support.static_origin import StaticOrigin
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def run(directory: str) -> Report:
     figures = measure(directory, Sizes())
     rows = [(name, number(growth / MIB), number(bar / MIB), "yes" if growth < bar else "NO") for name, growth, bar in figures]
     table = Table("Peak growth of the process's memory (MiB)", ("", "growth", "bar", "holds"), rows)
-    return Report([table], {figure.name: figure._asdict() for figure in figures})
+    lines = [Line(f"peak growth: {name}", growth / MIB, "at most", bar / MIB, "MiB") for name, growth, bar in figures]
+    return Report([table], {figure.name: figure._asdict() for figure in figures}, lines)
 
 
 def measure(directory: str, sizes: Sizes) -> list[Figure]:

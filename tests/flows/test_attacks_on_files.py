@@ -71,7 +71,7 @@ def test_a_stream_without_a_strong_etag_is_never_gone_on_with(tmp_path: Path) ->
         return answer
 
     with FakeCache(s3, directory=tmp_path / "c", disk_budget="128KiB") as cache:
-        cache._origin._exchange.requests = cast("Any", SimpleNamespace(get=get, retries=True, close=s3.close))  # type: ignore[attr-defined]
+        cache._origin._exchange.requests = cast("Any", SimpleNamespace(get=get, retries=True, connections=64, close=s3.close))  # type: ignore[attr-defined]
         with cache.open(URI) as file:
             s3.put(URI, noise(400_000, 1), etag='W/"2"')
             with pytest.raises(OriginUnavailableError):

@@ -270,8 +270,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def test_interrupted_in_the_middle_it_goes_on_the_next_time(origin: StaticOrigin, cache: Path, tmp_path: Path) -> None:
-    parts = 12  # more than are under way at a time
-    put_large(origin, tmp_path, parts * 8 * MIB)
+    parts = 24  # more than are under way at a time
+    put_large(origin, tmp_path, parts * 4 * MIB)
     origin.pace(latency=0.0, rate=8e6)
     # A shell starts what runs in the background with SIGINT ignored, and a child would inherit that.
     heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from s3warm.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -286,7 +286,7 @@ def test_interrupted_in_the_middle_it_goes_on_the_next_time(origin: StaticOrigin
     origin.pace(latency=0.0, rate=None)
     origin.forget()
     done = subprocess.run(command("fetch", LARGE), check=True, capture_output=True, text=True, timeout=60)
-    assert Path(done.stdout.strip()).stat().st_size == parts * 8 * MIB
+    assert Path(done.stdout.strip()).stat().st_size == parts * 4 * MIB
     assert 2 <= len(origin.requests()) < parts
 
 

@@ -376,14 +376,14 @@ def test_what_was_fetched_before_the_second_listing_is_not_fetched_again(fake: F
 
     fake.s3.before_answer = meanwhile
     assert (fake.cache().tree(uri) / "z.bin").read_bytes() == b"small"
-    assert Counter(asked(fake))[PREFIX + "a.bin"] == 2
+    assert Counter(asked(fake))[PREFIX + "a.bin"] == 3
 
 
 def test_large_members_come_by_parallel_parts(world: World) -> None:
     files = {"1.bin": noise(20 * 2**20), "config.json": b"{}"}
     uri = plant(world, files)
     assert files_of(world.cache().tree(uri)) == files
-    assert Counter(asked(world)) == {LISTING: 1, PREFIX + "1.bin": 3, PREFIX + "config.json": 1}
+    assert Counter(asked(world)) == {LISTING: 1, PREFIX + "1.bin": 5, PREFIX + "config.json": 1}
 
 
 @pytest.mark.parametrize("how", [TransportError("cut"), KeyboardInterrupt()], ids=["S3 gone", "interrupted"])
@@ -402,7 +402,7 @@ def test_a_tree_that_was_cut_off_goes_on_at_what_is_missing(fake: FakeWorld, how
     fake.now += 60
     folder = fake.cache().tree(uri)
     assert files_of(folder) == {**FILES, "1.bin": noise(9 * 2**20), "2.bin": noise(9 * 2**20, 1)}
-    assert asked(fake) == [LISTING, PREFIX + "2.bin", PREFIX + "2.bin"]
+    assert asked(fake) == [LISTING, *[PREFIX + "2.bin"] * 3]
 
 
 def test_nothing_stays_of_a_tree_of_which_nothing_came(fake: FakeWorld, tmp_path: Path) -> None:

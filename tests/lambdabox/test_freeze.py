@@ -19,7 +19,7 @@ from tests.support.threads import until
 
 ACCOUNT = Path(__file__).parent / "handlers" / "account.py"
 MIB = 2**20
-PART = 8 * MIB
+PART = 4 * MIB
 PATIENCE = 30.0
 
 pytestmark = pytest.mark.usefixtures("boxes")
@@ -87,7 +87,7 @@ def test_a_connection_that_died_meanwhile_costs_one_more_attempt(
 def test_a_transfer_that_was_frozen_in_the_middle_goes_on(
     origin: StaticOrigin, relay: Relay, way: str, lose: Callable[[Relay], None]
 ) -> None:
-    body = noise(3 * PART)
+    body = noise(6 * PART)
     origin.put("bucket", "large", body)
     origin.pace(latency=0, rate=6e6)
     with LambdaBox(ACCOUNT, 512, 128, _environ(relay.endpoint)) as box, ThreadPoolExecutor(1) as pool:

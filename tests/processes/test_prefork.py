@@ -20,7 +20,7 @@ from tests.support.static_origin import Fault, StaticOrigin
 from tests.support.threads import until
 
 MIB = 2**20
-PART = 8 * MIB
+PART = 4 * MIB
 WORKERS = 8
 STALLS = 3  # parts that do not come, so that a download is in the middle
 BODIES = {

@@ -19,7 +19,7 @@ ROWS = [
     ("TTL over, unchanged", "memory, 304", False, "1 GET, 0 bytes"),
     ("TTL over, changed", "S3", False, "1 GET"),
     ("S3 down", "stale", True, "0"),
-    ("model, new environment", "S3", False, "9 GET"),
+    ("model, new environment", "S3", False, "17 GET"),
     ("model, again", "memory", False, "0"),
     ("model, runtime crashed", "/tmp", False, "0"),
 ]

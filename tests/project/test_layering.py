@@ -55,7 +55,7 @@ LAYERS: list[list[str]] = [
         "tiers.slot",
     ],  # parts
     ["origin.boto", "origin.credentials", "origin.wire", "preloading", "tiers.intents", "tiers.order", "tiers.temporary"],
-    ["origin.connections", "origin.exchange", "tiers.memory", "tiers.pins", "tiers.store"],
+    ["origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
     ["origin.lean", "tiers.turns"],
     ["origin.choice"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],

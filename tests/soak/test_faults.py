@@ -48,7 +48,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "small": Scale(64 * 1024, 8 * 1024, (0, 1, 8191, 65_535, 65_536, 65_537, 131_072, 131_073, 327_687), 1_800_000),
-    "true": Scale(base.PART, base.CHUNK, (0, 1, 65_536, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 16 * MIB + 1, 40 * MIB), 100 * MIB),
+    "true": Scale(base.PART, base.CHUNK, (0, 1, 65_536, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 16 * MIB + 1, 40 * MIB), 100 * MIB),
 }
 
 

@@ -119,6 +119,7 @@ class World:
         self.script = [*script]
         self.answers = [answer for answer in script if isinstance(answer, Answer)]
         self.retries = retries
+        self.connections = 64
         self.refreshes = refreshes
         self.requests: list[Request] = []
         self.listed: list[tuple[str, str, str]] = []
@@ -211,6 +212,7 @@ class Shop:
 
     def __init__(self, body: bytes = b"", *, etag: str | None = None, retries: bool = False, **headers: str) -> None:
         self.retries = retries
+        self.connections = 64
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
         self.threads: set[str] = set()
@@ -313,10 +315,8 @@ class Shop:
 class Keeper:
     """A sink in memory that notes what is done with it, and keeps the finished parts of a body for the next transfer of it."""
 
-    def __init__(self, part: int = 1, ready: Mapping[int, bytes] | None = None, *, sums: bool = False) -> None:
+    def __init__(self, part: int = 1, ready: Mapping[int, bytes] | None = None) -> None:
         self.part = part
-        self.sums = sums
-        self.seen = bytearray()  # all pieces that it was shown in order
         self.body = bytearray()
         self.parts: set[int] = set()
         self.begun: list[Metadata] = []
@@ -334,7 +334,6 @@ class Keeper:
         before = self.begun[-1:]
         self.begun.append(info)
         self.on_begin(info)
-        self.seen = bytearray()
         self._now = set()
         if [(one.etag, one.size) for one in before] != [(info.etag, info.size)]:
             self.body = bytearray(info.size)
@@ -370,10 +369,6 @@ class Keeper:
     def reset(self) -> None:
         self.resets += 1
         self.parts = set()
-
-    def summed(self, piece: memoryview) -> None:
-        assert self.sums
-        self.seen += piece
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch, *, part: int, chunk: int) -> None:

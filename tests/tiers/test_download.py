@@ -102,9 +102,6 @@ def fill(sink: Download, body: bytes = BODY, parts: Collection[int] | None = Non
                 buffer[:] = piece
                 sink.write(buffer, start)
             sink.finished(part)
-    if sink.sums and parts is None:
-        for start in range(0, len(body), CHUNK):
-            sink.summed(sink.read(start, CHUNK))
     return ready
 
 
@@ -155,8 +152,6 @@ def test_what_was_written_becomes_the_file_and_what_the_tier_holds(
     tier, body = make(), noise(size)
     with contextlib.closing(tier.download(KEY, at_any_cost=True)) as sink:
         assert fill(sink, body, verified_by=verified_by) == []
-        assert sink.body() == body
-        assert sink.sums == (verified_by != "md5")
         found = sink.publish(info_of(body, verified_by=verified_by), *TIMES, current=True)
     assert (found.object, found.info, found.validated_at, found.expires_at) == entry_of(body, verified_by=verified_by)[:4]
     assert body_of(found) == body
@@ -164,9 +159,6 @@ def test_what_was_written_becomes_the_file_and_what_the_tier_holds(
     assert stat.S_IMODE(os.stat(found.path).st_mode) == 0o400
     assert tier.get(KEY) == entry_of(body, verified_by=verified_by)
     assert (a_file(tier).path, tier.usage().entries) == (found.path, 1)
-    os.utime(found.path)
-    assert tier.get(KEY) is not None, "the checksum is the body's"
-    assert body_of(a_file(tier)) == body
     tier.clear()
     assert body_of(found) == body, "it came pinned"
     assert names(directory, "staging") == []
@@ -208,8 +200,7 @@ def test_reset_leaves_nothing_and_it_can_begin_again(make: MakeTier, directory: 
         assert (names(directory, "staging"), tier.usage().entries) == ([], 0)
         assert fill(sink, verified_by="length") == []
         sink.publish(info_of(verified_by="length"), *TIMES, current=True)
-    os.utime(a_file(tier).path)
-    assert tier.get(KEY) == entry_of(verified_by="length"), "the sum began anew as well"
+    assert tier.get(KEY) == entry_of(verified_by="length")
 
 
 def test_reading_what_is_not_there_is_no_room(make: MakeTier) -> None:
@@ -368,8 +359,7 @@ def test_only_missing_parts_are_asked_for_after_a_cut_off(make: MakeTier, connec
     asked = ([0] if 0 in missing else []) + sorted(request.span[0] // PART for request in ranged if request.span)
     assert (whole.span, asked) == (None, missing)
     assert (body_of(found), info.verified_by) == (BODY, "md5" if etag is None else "length")
-    os.utime(found.path)
-    assert body_of(a_file(tier)) == BODY, "the sum is of the whole, also of what was there before"
+    assert body_of(a_file(tier)) == BODY
 
 
 def test_another_etag_after_a_cut_off_is_another_download(make: MakeTier, directory: Path) -> None:
@@ -445,7 +435,7 @@ def test_a_killed_process_leaves_what_it_had_finished_to_the_next(directory: Pat
         assert cache.path(URI).read_bytes() == body
         whole, *ranged = s3.requests
         assert whole.span is None
-        assert 1 <= len(ranged) <= 3, "of five parts, at least two were there"
+        assert 1 <= len(ranged) <= 7, "of nine parts, at least two were there"
         assert names(directory, "staging") == []
         assert cache.stats().disk_bytes <= 64 * MIB
     assert orphans(directory) == NOTHING
@@ -580,7 +570,6 @@ def test_admit_keeps_it_compressed_where_that_pays(
     tier.put(entry_of(noise(200_000, 9), NOW - 1))
     with contextlib.closing(tier.download(KEY, at_any_cost=False)) as sink:
         fill(sink, body, verified_by=verified_by)
-        assert sink.body() == body
         sink.admit(entry)
     held = tier.describe(KEY)
     assert held is not None

@@ -429,6 +429,25 @@ def test_a_file_that_was_only_touched_is_summed_once_and_sealed_again(
     assert journal.corrupted == []
 
 
+@pytest.mark.parametrize("size", [100, 100_000], ids=["from its row", "a file at once"])
+@pytest.mark.parametrize("used", ["as a file", "as bytes"])
+def test_a_file_that_was_touched_is_dropped_where_its_etag_is_no_md5(
+    make: MakeTier, directory: Path, size: int, used: str
+) -> None:
+    journal, body = Journal(), noise(size)
+    entry = an_entry(body)._replace(info=Metadata(an_entry(body).etag, size, verified_by="length"))
+    tier = make(journal=journal)
+    assert tier.put(entry)
+    found = a_file(tier, entry)
+    assert (body_of(found), tier.get(entry.object)) == (body, entry)
+    os.utime(found.path)
+    assert (tier.file(entry.object) if used == "as a file" else tier.get(entry.object)) is None
+    assert journal.corrupted == [entry.object]
+    assert orphans(directory) == NOTHING
+    assert tier.put(entry)
+    assert tier.get(entry.object) == entry
+
+
 @pytest.mark.parametrize("planted", ["nothing", "link", "fifo", "directory"])
 def test_a_file_that_was_removed_under_us_is_not_held_any_more(
     make: MakeTier, directory: Path, tmp_path: Path, planted: str

@@ -353,6 +353,14 @@ def test_a_client_of_the_users_is_used_as_it_is_and_left_open() -> None:
     assert client.closed == 0
 
 
+@pytest.mark.parametrize(("pool", "connections"), [(None, 10), ("many", 10), (0, 10), (4, 4), (16, 16), (200, 200)])
+def test_no_more_connections_are_used_than_the_users_client_keeps(pool: object, connections: int) -> None:
+    client = SimpleNamespace(meta=SimpleNamespace(config=SimpleNamespace(max_pool_connections=pool)))
+    assert BotoRequests(client).connections == connections
+    assert BotoRequests(Client(answer(Body()))).connections == 10, "a stub does not say"
+    assert BotoRequests().connections == boto.KEPT
+
+
 def test_a_client_of_its_own_is_made_when_it_is_needed_and_anew_for_new_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Client] = []
 

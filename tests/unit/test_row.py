@@ -54,9 +54,9 @@ rows = st.builds(
 
 
 def plausible(row: Row) -> Row:
-    """A raw body is stored in its own size, and a frame holds no more than frames can; what can be checked has its checksum."""
+    """A raw body is stored in its own size, and a frame holds no more than frames can; what lies in its row has its checksum."""
     row = row._replace(codec=RAW if row.state == PARTIAL or row.object.tree else row.codec)
-    if row.codec == RAW and row.state != PARTIAL and row.info.verified_by != "md5":
+    if row.codec == RAW and row.state != PARTIAL and row.seal is None:
         row = row._replace(checksum=row.checksum or 0)
     size = row.stored_size if row.codec == RAW else min(row.info.size, row.stored_size * MAX_RATIO)
     return row._replace(info=row.info._replace(size=size))
@@ -186,10 +186,10 @@ ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *each((0,), 0, 1, 3, None, "2", [2], -1),
+        *each((0,), 0, 1, 2, 4, None, "3", [3], -1),
         *each((CODEC,), "zip", "", None, 1, ["raw"], "RAW"),
         *each((STORED,), -1, 4.0, "4", None, True, []),
-        *each((CHECKSUM,), -1, 1.5, "1", None, False),
+        *each((CHECKSUM,), -1, 1.5, "1", False),
         *each((SEAL,), [], [1, 2], [1, 2, 3, 4], [1, 2, -3], [1, 2.0, 3], [True, 2, 3], "abc", 0, {"a": 1}),
         *each((VALIDATED,), 100, "100", None, True, []),
         *each((EXPIRES,), 400, "400", None, True, []),
@@ -215,6 +215,15 @@ ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9
 def test_a_field_of_another_type_or_out_of_range_is_a_bad_row(path: tuple[int, ...], value: object) -> None:
     with pytest.raises(BadRow):
         unpack(mutated(*path, value=value))
+
+
+@pytest.mark.parametrize("verified_by", ["md5", "length"])
+def test_a_raw_body_is_proved_by_its_checksum_or_by_its_files_seal(verified_by: str) -> None:
+    row = ROW._replace(info=ROW.info._replace(verified_by=verified_by), checksum=None)
+    assert row.codec == RAW
+    assert unpack(pack(row._replace(seal=Seal(1, row.stored_size, 3)))).checksum is None
+    with pytest.raises(BadRow, match="no version of s3warm"):
+        unpack(pack(row._replace(seal=None)))
 
 
 @pytest.mark.parametrize("path", [(VALIDATED,), (EXPIRES,), (INFORMATION, MODIFIED)])

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from s3warm.errors import IntegrityError, ObjectTooLargeError, OriginUnavailableError
 from s3warm.origin import transfer
-from s3warm.origin.base import BUFFERS, PER_CONNECTION, Damaged, NoRoom, NotModified, Request, StartOver, TransportError
+from s3warm.origin.base import (
+    PER_CONNECTION,
+    Damaged,
+    NoRoom,
+    NotModified,
+    Request,
+    StartOver,
+    TransportError,
+    buffers_within,
+    part_length,
+)
 from tests.support.supplier import KEY, PATIENCE, Answer, Keeper, Shop, etag_of, full_jitter, shrink
 
 if TYPE_CHECKING:
@@ -260,12 +270,12 @@ def failing_part(shop: Shop, number: int, error: BaseException) -> None:
 @pytest.mark.parametrize("number", [0, 1, 3])
 @pytest.mark.parametrize("connections", [4, 8])
 def test_one_connection_that_gives_up_ends_all(number: int, connections: int) -> None:
-    body = bytes(100 * PART)
+    body = bytes(60 * PART)
     shop, sink = Shop(body), Keeper(PART)
     failing_part(shop, number, TransportError("there was no time left", transient=False))
     with pytest.raises(OriginUnavailableError, match="no time left"):
         shop.save(sink, memory=memory_for(connections))
-    assert len(shop.requests) < 100, "the others have stopped"
+    assert len(shop.requests) < 60, "the others have stopped"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SystemExit(3), KeyboardInterrupt()])
@@ -286,7 +296,7 @@ def test_a_refusal_of_a_part_is_the_callers_to_see() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError()])
 def test_an_interrupt_of_the_caller_ends_the_threads(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    shop, given_up = Shop(bytes(100 * PART)), threading.Event()
+    shop, given_up = Shop(bytes(60 * PART)), threading.Event()
     give_up = transfer.Transfer._give_up
 
     def noted(self: transfer.Transfer, error: BaseException) -> None:
@@ -313,7 +323,7 @@ def test_an_interrupt_of_the_caller_ends_the_threads(monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupt_while_the_caller_waits_ends_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    shop, sink = Shop(bytes(100 * PART)), Keeper(PART)
+    shop, sink = Shop(bytes(60 * PART)), Keeper(PART)
     waiting = threading.Event()
     shop.on_read = lambda *_: waiting.wait(PATIENCE)  # type: ignore[assignment]
 
@@ -546,22 +556,6 @@ def test_a_body_without_a_sum_is_not_read_back() -> None:
     assert bytes(sink.body) == BODY
 
 
-@pytest.mark.parametrize("etag", [ETAG, '"opaque-4"'])
-@pytest.mark.parametrize("memory", [memory_for(1), memory_for(4)])
-def test_a_sink_that_sums_is_shown_all_of_it_in_order(etag: str, memory: int) -> None:
-    shop, sink = Shop(BODY, etag=etag), Keeper(PART, {2: BODY[20:30]}, sums=True)
-    sink.on_finished = Turns((3, 1, 0)) if memory > memory_for(1) else lambda _: None
-    shop.save(sink, memory=memory)
-    assert bytes(sink.seen) == BODY
-
-
-def test_a_sink_that_sums_is_shown_what_comes_anew_from_its_beginning() -> None:
-    shop, sink = Shop(BODY), Keeper(PART, sums=True)
-    overwriting(shop, OTHERS, 1)
-    shop.save(sink, memory=memory_for(2))
-    assert bytes(sink.seen) == OTHERS[0]
-
-
 # -- all of it together ----------------------------------------------------------------------------------------------------------
 
 
@@ -602,7 +596,7 @@ def test_whatever_breaks_the_bytes_are_right(data: st.DataObject) -> None:
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         shrink(monkeypatch, part=part, chunk=chunk)
-        shop, sink = Shop(body), Keeper(part, ready, sums=data.draw(st.booleans(), "sums"))
+        shop, sink = Shop(body), Keeper(part, ready)
         shop.cut = cut
         if parts > 1 and connections >= parts:  # then each part has a thread, and any order is possible
             order = [number for number in range(parts) if number not in ready]
@@ -618,11 +612,54 @@ def test_whatever_breaks_the_bytes_are_right(data: st.DataObject) -> None:
             skipped = {at for number in ready for at in range(number * part, (number + 1) * part)}
             assert seen == [at for at in range(size) if at not in skipped]
             assert sink.parts == set(range(parts))
-            assert bytes(sink.seen) == (body if sink.sums else b"")
         counts = [done for done, _ in shop.progress]
         assert counts == sorted(counts)
         assert counts[-1:] == ([size] if parts > 1 else [])
 
 
-def test_eight_is_the_most() -> None:
-    assert BUFFERS == 8 * PER_CONNECTION
+@pytest.mark.parametrize(
+    ("free", "connections"), [(-1, 0), (0, 0), (1, 1), (3, 3), (8, 8), (30, 8), (127, 8), (128, 16), (10_000, 16)]
+)
+@pytest.mark.parametrize("parts", [64, 65])
+def test_sixteen_connections_are_for_those_who_have_plenty_and_bodies_that_are_soon_over(
+    free: int, connections: int, parts: int
+) -> None:
+    few = connections if parts == 64 else min(connections, 8)
+    assert buffers_within(free * PER_CONNECTION, parts * PART) == few * PER_CONNECTION
+
+
+def test_the_parts_of_a_larger_body_are_longer_and_not_many() -> None:
+    chance = random.Random(1)
+    before = PART
+    for size in sorted(
+        [*(factor * PART + more for factor in (64, 256) for more in (0, 1)), *(chance.randrange(2000) for _ in range(100))]
+    ):
+        length = part_length(size)
+        assert length in (PART, 2 * PART, 4 * PART)
+        assert length >= before
+        assert size > 256 * PART or -(-size // length) <= 128
+        before = length
+
+
+@pytest.mark.parametrize(("parts", "length"), [(64, 1), (65, 2), (256, 2), (257, 4)])
+@pytest.mark.parametrize("memory", [memory_for(1), memory_for(4)])
+def test_a_larger_body_comes_in_parts_of_its_own_length(parts: int, length: int, memory: int) -> None:
+    body = random.Random(parts).randbytes(parts * PART)
+    length *= PART
+    shop, sink = Shop(body), Keeper(length, {3: body[3 * length : 4 * length]})
+    shop.save(sink, memory=memory)
+    assert bytes(sink.body) == body
+    count = -(-len(body) // length)
+    assert sorted(sink.order) == [number for number in range(count) if number != 3]
+    assert list(shop.spans)[1:] == [
+        (number * length, min((number + 1) * length, len(body)) - 1) for number in range(1, count) if number != 3
+    ]
+
+
+@pytest.mark.parametrize("connections", [1, 3, 16])
+def test_a_supplier_that_keeps_few_connections_is_asked_by_no_more(connections: int) -> None:
+    shop, sink = Shop(bytes(40 * PART)), Keeper(PART)
+    shop.connections = connections
+    shop.save(sink, memory=memory_for(20))
+    names = {f"s3warm-{number}" for number in range(connections)}
+    assert shop.threads <= (names if connections > 1 else {threading.current_thread().name})
