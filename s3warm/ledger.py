@@ -2,6 +2,7 @@
 
 Only anonymous memory counts: the pages of a mapped model can be dropped by the kernel, so they are no reason to evict anything. When the
 function's memory runs short the memory tier shrinks, what it freed is given back to the system, and only then is anything new allocated.
+What else the tier freed, by evictions of its own, is given back as soon as the allocator keeps much of it.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Ledger:
         self._is_small = share <= pressure.SMALL
         self._allowed = share - pressure.margin(share)
         self._peak = pressure.Peak()
+        self._slack = pressure.Slack()
         self._unseen = 0  # allocated since the last look, by bodies too small for one
         # Freed by the tier in pieces of less than a page, which the allocator keeps: no need of the handler's.
         self._kept = self._held = 0
@@ -165,7 +167,7 @@ class Ledger:
         patience = PATIENCE if left is None else min(PATIENCE, max(0.0, left))
         self._changed.wait_for(lambda: not self._pending or size <= self._largest(), patience)
         if size > self._largest():
-            self._give_back()
+            self._given_back()
         largest = self._largest()
         if size <= largest:
             return largest
@@ -179,7 +181,8 @@ class Ledger:
         self._unseen = 0
         need += self._pending
         anonymous, held = self._anonymous(), self._memory.held()
-        if anonymous + need > self._allowed:
+        beside = anonymous - held - self._pending
+        if anonymous + need > self._allowed or self._slack.is_much(beside, self._memory.freed, held):
             anonymous = self._given_back()
         self._kept = max(0, self._kept - max(0, held - self._held))  # what it has taken since comes out of that
         own = self._peak.of(max(0, anonymous - held - self._kept - self._pending), now)
@@ -204,4 +207,6 @@ class Ledger:
     def _given_back(self) -> int:
         """What is left of the anonymous memory when the allocator has returned what is free."""
         self._give_back()
-        return self._anonymous()
+        anonymous = self._anonymous()
+        self._slack.given_back(anonymous - self._memory.held() - self._pending, self._memory.freed)
+        return anonymous

@@ -108,6 +108,7 @@ def give_back() -> None:
     """Let the C library return to the system what is free in its heaps, whole pages in their middle too (malloc_trim(3), of glibc alone).
 
     Measured: of 87 MB freed between bodies of 1 to 60 kB of which each 50th stayed, free() gave back none and malloc_trim 87, in 10 ms.
+    What it leaves are the tops of all arenas but the first: 10 to 20 MiB, where four threads get objects of up to 8 MiB.
     Rejected: fewer arenas, and a low M_MMAP_THRESHOLD, which would slow down the handler's own allocations all the time; see `free_at_once`.
     """
     global _trim  # noqa: PLW0603  # ctypes costs 3 ms and a MiB: at first need

@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         """A tier in memory that makes room for others."""
 
         due: float  # until then the hit path answers alone; from then on somebody has to look at the process's memory first
+        freed: int  # bytes of all that was evicted, replaced or removed so far
 
         def held(self) -> int:
             """Bytes that the tier holds, bookkeeping included."""

@@ -43,6 +43,7 @@ class MemoryTier:
     def __init__(self, budget: int, largest: int, cost: LearntCost, counters: Counters, evicted: Evicted) -> None:
         self.slots: Slots = {}
         self.due = float("inf")
+        self.freed = 0
         self._budget = self._bound = budget
         self._largest = largest
         self._cost = cost
@@ -232,6 +233,7 @@ class MemoryTier:
             del self.slots[slot.object.bucket]
         slot.handle.slot = None
         self._held -= slot.cost
+        self.freed += slot.cost
         self._entries -= 1
         self._gone_hits += slot.hits
 

@@ -113,6 +113,25 @@ def test_removed_entries_do_not_pile_up_in_the_order() -> None:
     assert tier.usage().entries == 1
 
 
+def test_what_goes_is_counted_however_it_goes() -> None:
+    tier = memory_tier(budget=300_000)
+    empty = tier.usage().bytes
+    tier.put(an_entry(bytes(100_000), key="one"))
+    one = tier.freed + tier._held
+    assert (tier.freed, one > 100_000 > empty) == (0, True)
+    tier.put(an_entry(bytes(100_000), key="one", validated_at=NOW + 1))  # replaced
+    assert tier.freed == one
+    tier.evict(an_entry(key="one").object)
+    assert tier.freed == 2 * one
+    for key in ("two", "six", "ten"):  # there is room for two
+        tier.put(an_entry(bytes(100_000), key=key))
+    assert tier.freed == 3 * one
+    tier.put(an_entry(bytes(400_000), key="too large"))
+    assert tier.freed == 3 * one
+    tier.clear()
+    assert tier.freed == 5 * one
+
+
 def test_a_hit_is_not_lost_while_others_write() -> None:
     import threading
 

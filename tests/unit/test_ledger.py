@@ -29,8 +29,9 @@ class Process:
         self.handler = 40 * MIB
         self.free = 0  # in the heaps
         self.crumbs = False  # the allocator gives nothing back as long as the tier holds anything
+        self.scattered = False  # nothing that is allocated fits into what was freed
         self.given_back = 0
-        self._seen = 0
+        self._seen = self._freed = 0
         self.freed_at_once = 0
         self.ledger = self.account(SHARE)
 
@@ -41,9 +42,9 @@ class Process:
         self.freed_at_once += 1
 
     def anonymous(self) -> int:
-        held = self.tier.held()
-        self.free = max(0, self.free + self._seen - held)
-        self._seen = held
+        held, freed = self.tier.held(), self.tier.freed
+        self.free += freed - self._freed if self.scattered else max(-self.free, self._seen - held)
+        self._seen, self._freed = held, freed
         return self.handler + held + self.free
 
     def give_back(self) -> None:
@@ -116,6 +117,63 @@ def test_what_is_evicted_is_given_back(process: Process) -> None:
     process.ledger.look(0.0)
     assert process.free == 0
     assert process.given_back == 2  # before, in vain, and after
+
+
+def test_what_eviction_freed_is_given_back_long_before_memory_runs_short(process: Process) -> None:
+    """As soon as it is a 24th of what is held, again and again."""
+    process.scattered = True
+    process.fill(120)
+    process.ledger.look(0.0)
+    process.fill(12, start=120)
+    process.ledger.look(1.0)
+    assert (process.given_back, process.free // MIB) == (0, 5)
+    process.fill(1, start=132)
+    process.ledger.look(2.0)
+    assert (process.given_back, process.free) == (1, 0)
+    process.fill(6, start=133)
+    with process.ledger.hold(KEY, 2 * MIB):  # before a body is allocated, too
+        assert (process.given_back, process.free) == (2, 0)
+
+
+def test_what_goes_otherwise_is_given_back_as_well(process: Process) -> None:
+    process.scattered = True
+    process.fill(100)
+    process.ledger.look(0.0)
+    process.fill(10)  # other bodies of the same objects
+    process.ledger.look(1.0)
+    assert (process.given_back, process.free) == (1, 0)
+    process.tier.clear()
+    process.ledger.look(2.0)
+    assert (process.given_back, process.free) == (2, 0)
+
+
+def test_what_the_allocator_uses_again_is_not_worth_giving_back(process: Process) -> None:
+    """Bodies of one size take each other's places."""
+    process.fill(127)
+    process.ledger.look(0.0)
+    for turn in range(1, 20):
+        process.fill(20, start=120 + 20 * turn)
+        process.ledger.look(float(turn))
+    assert (process.journal.counters.evictions > 300, process.given_back) == (True, 0)
+
+
+def test_without_evictions_nothing_is_given_back_whatever_the_handler_takes(process: Process) -> None:
+    process.ledger.look(0.0)
+    for turn in range(1, 20):
+        process.fill(5, start=5 * turn)
+        process.handler = (40 + turn % 2 * 100) * MIB
+        process.ledger.look(float(turn))
+    assert process.given_back == 0
+
+
+def test_a_handler_that_grows_for_good_is_taken_for_slack_once_at_most(process: Process) -> None:
+    process.fill(120)
+    process.ledger.look(0.0)
+    process.handler = 200 * MIB
+    for turn in range(1, 20):
+        process.fill(20, start=120 + 20 * turn)
+        process.ledger.look(float(turn))
+    assert process.given_back == 1
 
 
 def test_crumbs_that_nothing_can_free_cost_all_of_the_tier_and_no_more(process: Process) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3warm.rules.pressure import Peak, bound, for_one_body, margin
+from s3warm.rules.pressure import Peak, Slack, bound, for_one_body, margin
 
 MIB = 2**20
 
@@ -48,3 +48,45 @@ def test_a_peak_is_forgotten_after_a_pause_and_when_the_clock_is_set_back(now: f
     peak = Peak()
     peak.of(90, 1000.0)
     assert peak.of(10, now) == 10
+
+
+@pytest.mark.parametrize(
+    ("grown", "freed", "held", "much"),
+    [
+        (10, 10, 240, True),
+        (10, 9, 240, False),  # the handler has grown
+        (9, 10, 240, False),  # most of it is used again
+        (0, 1000, 240, False),
+        (1000, 0, 240, False),
+        (4, 4, 1, True),
+        (3, 3, 1, False),  # not worth it
+        (20, 20, 512, False),
+    ],
+)
+def test_slack_is_much_from_a_24th_of_what_is_held(grown: int, freed: int, held: int, much: bool) -> None:
+    slack = Slack()
+    assert not slack.is_much(50 * MIB, 0, held * MIB)
+    assert slack.is_much((50 + grown) * MIB, freed * MIB, held * MIB) is much
+
+
+def test_what_was_freed_before_the_first_look_is_no_slack() -> None:
+    slack = Slack()
+    assert not slack.is_much(50 * MIB, 100 * MIB, MIB)
+    assert not slack.is_much(60 * MIB, 103 * MIB, MIB)
+    assert slack.is_much(60 * MIB, 104 * MIB, MIB)
+
+
+def test_slack_that_was_given_back_is_gone() -> None:
+    slack = Slack()
+    slack.is_much(50 * MIB, 0, MIB)
+    assert slack.is_much(60 * MIB, 10 * MIB, MIB)
+    slack.given_back(58 * MIB, 10 * MIB)
+    assert not slack.is_much(61 * MIB, 20 * MIB, MIB)
+    assert slack.is_much(62 * MIB, 20 * MIB, MIB)
+
+
+def test_a_process_that_shrinks_hides_no_slack() -> None:
+    slack = Slack()
+    slack.is_much(90 * MIB, 0, MIB)
+    assert not slack.is_much(50 * MIB, 3 * MIB, MIB)
+    assert slack.is_much(54 * MIB, 6 * MIB, MIB)
