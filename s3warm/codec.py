@@ -1,4 +1,8 @@
-"""Stored forms of a body: as it is, or one zstd frame with its content checksum. The only module that imports zstandard."""
+"""Stored forms of a body: as it is, or one zstd frame. The only module that imports zstandard.
+
+Frames have no content checksum, whose verification takes an eighth of a decompression: who stores a frame can tell whether it is the one that
+was written (`tiers/verified.py`).
+"""
 
 from __future__ import annotations
 
@@ -76,7 +80,7 @@ def compressed_chunks(body: bytes, level: int) -> Iterator[bytes]:
 
 
 def decompress(frame: bytes, size: int) -> bytes:
-    """The `size` bytes in a frame, its checksum verified.
+    """The `size` bytes in a frame.
 
     The size that the frame claims is compared first, before anything is allocated: a frame may claim terabytes.
     """
@@ -113,7 +117,7 @@ def decompressed_chunks(descriptor: int, size: int) -> Iterator[memoryview]:
 
 
 def _decompress_into(descriptor: int, size: int, target: Callable[[int], memoryview]) -> Iterator[int]:
-    """How many bytes came into the target for a position, until there are `size`; only then is the frame's checksum compared."""
+    """How many bytes came into the target for a position, until there are `size`."""
     import zstandard
 
     try:
@@ -143,7 +147,7 @@ def _compressor(level: int) -> zstandard.ZstdCompressor:
     if held is None or held[0] != level:
         import zstandard
 
-        held = level, zstandard.ZstdCompressor(level=level, write_checksum=True)
+        held = level, zstandard.ZstdCompressor(level=level)
         _local.compressor = held
     compressor: zstandard.ZstdCompressor = held[1]
     return compressor

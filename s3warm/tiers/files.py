@@ -12,7 +12,7 @@ from s3warm.origin.base import NoRoom
 from s3warm.tiers import row as rows
 from s3warm.tiers.directory import open_body
 from s3warm.tiers.store import StoreError
-from s3warm.tiers.verified import check_raw_file, check_size, whole_inline
+from s3warm.tiers.verified import check_size, check_touched, pieces, whole_inline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _is_sound(shelf: Shelf, row_key: bytes, row: Row, name: str) -> bool:
         if seal == row.seal:
             return shelf.store.text(row_key) == text
         check_size(row, seal.size)
-        check_raw_file(row, descriptor)
+        check_touched(row, descriptor)
         sealed = row._replace(seal=shelf.directory.seal(descriptor))
         shelf.store.replace_text(row_key, text, rows.pack(sealed))
         return False  # look at the new row
@@ -132,8 +132,8 @@ def _unfold(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Non
     room.staged_bytes += size
     replaced = None
     try:
-        with contextlib.closing(_pieces(shelf, row_key, row, inline)) as pieces:
-            staged.write(pieces)
+        with contextlib.closing(_pieces(shelf, row_key, row, inline)) as body:
+            staged.write(body)
         with room.transaction():
             if shelf.store.text(row_key) != rows.pack(row):
                 return  # replaced meanwhile
@@ -154,6 +154,8 @@ def _pieces(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Gen
     descriptor, seal = open_body(shelf.directory.body(rows.file_name(row, row_key)))
     try:
         check_size(row, seal.size)
-        yield from codec.decompressed_chunks(descriptor, row.info.size)
+        if seal != row.seal:
+            check_touched(row, descriptor)
+        yield from pieces(row, descriptor)
     finally:
         os.close(descriptor)

@@ -66,10 +66,8 @@ class Row(NamedTuple):
     info: Metadata
     codec: str
     stored_size: int
-    checksum: (
-        int | None
-    )  # CRC-32 of a raw inline body; a tree's number; None for zstd, whose frames carry their own, and for raw files
-    seal: Seal | None  # of a body in a file; it is what proves a raw one
+    checksum: int | None  # CRC-32 of what is stored, of an inline body; a tree's number; None for a file
+    seal: Seal | None  # of a file: what proves it
     validated_at: float
     expires_at: float
     state: str = WHOLE
@@ -188,7 +186,7 @@ def _is_sane(row: Row) -> bool:
         and row.state in (WHOLE, OLDER, PARTIAL)
         and repr(row.object.tree) in ("True", "False")  # and no number that is equal to one
         and ((row.state != PARTIAL and not row.object.tree) or row.codec == RAW)
-        and (row.checksum is not None or row.codec == ZSTD or row.state == PARTIAL or row.seal is not None)
+        and (row.checksum is not None or row.state == PARTIAL or row.seal is not None)
         and (not row.finished or int(row.finished, 16) >= 0)
         and type(row.validated_at) is type(row.expires_at) is float
         and isfinite(row.validated_at)

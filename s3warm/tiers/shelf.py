@@ -181,7 +181,7 @@ class Shelf:
         kind, stored = self._encode(entry.body)
         inline = stored is not None and placement.is_inline(len(stored))
         # A file needs none: its seal tells whether somebody has touched it since.
-        checksum = crc32(entry.body) if kind == codec.RAW and inline else None
+        checksum = crc32(stored) if inline and stored is not None else None
         times = entry.validated_at, entry.expires_at
         row = rows.Row(self.namespace, entry.object, entry.info, kind, 0, checksum, None, *times)
         if inline and stored is not None:

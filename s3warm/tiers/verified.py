@@ -10,9 +10,11 @@ from s3warm.tiers.directory import read_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from s3warm.tiers.row import Row, Seal
 
-__all__ = ["check_raw_file", "check_size", "whole_file", "whole_inline"]
+__all__ = ["check_size", "check_touched", "pieces", "whole_file", "whole_inline"]
 
 WHOLE_FRAME = 8 * 2**20  # stored bytes; a larger frame is decompressed from its file piece by piece
 
@@ -24,11 +26,9 @@ def whole_inline(row: Row, stored: bytes) -> bytes:
         CorruptFrame: it is not the body that was written.
     """
     check_size(row, len(stored))
-    if row.codec == codec.ZSTD:
-        return codec.decompress(stored, row.info.size)
-    if len(stored) != row.info.size or crc32(stored) != row.checksum:
+    if crc32(stored) != row.checksum:
         raise codec.CorruptFrame("its checksum differs")
-    return stored
+    return codec.decompress(stored, row.info.size) if row.codec == codec.ZSTD else stored
 
 
 def whole_file(row: Row, descriptor: int, seal: Seal) -> bytes:
@@ -38,9 +38,9 @@ def whole_file(row: Row, descriptor: int, seal: Seal) -> bytes:
         CorruptFrame: it is not the body that was written.
     """
     check_size(row, seal.size)
+    if seal != row.seal:
+        check_touched(row, descriptor)
     if row.codec == codec.RAW:
-        if seal != row.seal:
-            check_raw_file(row, descriptor)
         return read_all(descriptor, row.stored_size)
     if row.stored_size > WHOLE_FRAME:
         return codec.decompressed_file(descriptor, row.info.size)
@@ -53,8 +53,8 @@ def check_size(row: Row, size: int) -> None:
         raise codec.CorruptFrame(f"{size} bytes are stored instead of {row.stored_size}")
 
 
-def check_raw_file(row: Row, descriptor: int) -> None:
-    """Sum a raw file that is not as it was sealed, where its ETag is the MD5 of what was written. Nothing vouches for any other.
+def check_touched(row: Row, descriptor: int) -> None:
+    """Sum the body in a file that is not as it was sealed, where its ETag is the MD5 of what was written. Nothing vouches for any other.
 
     Raises:
         CorruptFrame: it is not the body that was written, or may not be.
@@ -64,8 +64,19 @@ def check_raw_file(row: Row, descriptor: int) -> None:
     from hashlib import md5
 
     whole, total = md5(usedforsecurity=False), 0
-    while piece := os.pread(descriptor, 2**20, total):
+    for piece in pieces(row, descriptor):
         total += len(piece)
         whole.update(piece)
     if total != row.info.size or whole.hexdigest() != row.info.etag.strip('"'):
         raise codec.CorruptFrame("its checksum differs")
+
+
+def pieces(row: Row, descriptor: int) -> Iterator[bytes | memoryview]:
+    """The body in a file, piece by piece; each is overwritten by the next."""
+    if row.codec == codec.ZSTD:
+        yield from codec.decompressed_chunks(descriptor, row.info.size)
+        return
+    position = 0
+    while piece := os.pread(descriptor, 2**20, position):
+        position += len(piece)
+        yield piece

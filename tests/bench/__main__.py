@@ -12,7 +12,19 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from tests.bench import cold_box, cold_path, cold_start, disk_hit, disk_write, memory_hit, origins, rss
+from tests.bench import (
+    anonymous,
+    cold_box,
+    cold_path,
+    cold_start,
+    disk_hit,
+    disk_write,
+    growth,
+    memory_hit,
+    origins,
+    requests,
+    rss,
+)
 from tests.bench.environment import describe, headline
 from tests.bench.keep import keep
 from tests.bench.plots import plot
@@ -34,8 +46,11 @@ BENCHES = {
     "cold_start": cold_start.run,
     "cold_box": cold_box.run,
     "origins": origins.run,
+    "requests": requests.run,
     "cold_path": cold_path.run,
     "rss": rss.run,
+    "anonymous": anonymous.run,
+    "growth": growth.run,
 }
 # In a box with a fourteenth of a CPU a run takes most of a minute; `origins` has no lines.
 ONCE = {"cold_box", "origins"}

@@ -17,7 +17,7 @@ from s3warm.origin.base import NoRoom
 from s3warm.tiers import files as files_module
 from s3warm.tiers import row as rows
 from s3warm.tiers.database import database_files
-from s3warm.tiers.verified import check_raw_file
+from s3warm.tiers.verified import check_touched
 from tests.support.entries import NOW, an_entry, noise, text
 from tests.support.orphans import NOTHING, orphans
 from tests.support.tiers import MIB, Journal, disk_tier
@@ -407,9 +407,9 @@ def test_a_file_that_was_only_touched_is_summed_once_and_sealed_again(
     def counted(row: rows.Row, descriptor: int) -> None:
         nonlocal summed
         summed += 1
-        check_raw_file(row, descriptor)
+        check_touched(row, descriptor)
 
-    monkeypatch.setattr(files_module, "check_raw_file", counted)
+    monkeypatch.setattr(files_module, "check_touched", counted)
     tier, entry = make(journal=journal), an_entry(noise(100_000))
     tier.put(entry)
     found = a_file(tier, entry)

@@ -44,13 +44,13 @@ def test_any_body_comes_back(body: bytes, level: int) -> None:
     assert frame is None or decompress(frame, len(body)) == body
 
 
-def test_a_frame_is_smaller_and_carries_its_size_and_checksum() -> None:
+def test_a_frame_is_smaller_and_carries_its_size_and_no_checksum() -> None:
     frame = compress(text(10_000), 1)
     assert frame is not None
     assert len(frame) < 1000
     parameters = zstandard.get_frame_parameters(frame)
-    assert (parameters.content_size, parameters.has_checksum) == (10_000, True)
-    assert zstandard.get_frame_parameters(frame_of(text(3_000_000))).has_checksum
+    assert (parameters.content_size, parameters.has_checksum) == (10_000, False)
+    assert not zstandard.get_frame_parameters(frame_of(text(3_000_000))).has_checksum
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,8 @@ def test_a_frame_that_was_cut_off_is_corrupt_wherever_it_was_cut() -> None:
             decompress(frame[:length], 2000)
 
 
-def test_a_flipped_bit_never_brings_another_body_and_the_checksum_catches_those_in_the_content() -> None:
+def test_a_flipped_bit_brings_as_many_bytes_or_a_corrupt_frame_and_no_other_error() -> None:
+    """Whether they are the right ones is for the checksum of the row, or the seal of the file."""
     body = noise(300) + text(300)
     frame = frame_of(body)
     caught = 0
@@ -138,18 +139,10 @@ def test_a_flipped_bit_never_brings_another_body_and_the_checksum_catches_those_
             damaged = bytearray(frame)
             damaged[position] ^= 1 << bit
             try:
-                assert decompress(bytes(damaged), len(body)) == body
+                assert len(decompress(bytes(damaged), len(body))) == len(body)
             except CorruptFrame:
                 caught += 1
-    assert caught > 0.99 * 8 * len(frame)
-
-
-def test_a_literal_byte_that_was_changed_is_only_seen_by_the_checksum() -> None:
-    body = noise(1000)
-    frame = bytearray(frame_of(body))
-    frame[-500] ^= 0xFF  # within a raw block, where any byte is a valid one
-    with pytest.raises(CorruptFrame, match="checksum"):
-        decompress(bytes(frame), len(body))
+    assert 0 < caught < 8 * len(frame)
 
 
 def test_many_threads_at_once_get_their_own_bodies() -> None:
