@@ -7,6 +7,7 @@ import os
 import threading
 import time
 
+from s3warm.factory import Cache
 from s3warm.front import Front
 
 TYPE_CHECKING = False
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any, Unpack
 
     from s3warm.entries import Entry
-    from s3warm.factory import Cache
     from s3warm.keys import Missing
     from s3warm.metrics import Event
     from s3warm.options import Options
@@ -42,18 +42,11 @@ class _DefaultFront(Front):
         return default_cache()._read(bucket, key, version_id, ttl)
 
 
-def _a_cache(*arguments: Any, **options: Any) -> Cache:
-    # All that a cache consists of is loaded with the first one, not by `import s3warm`.
-    from s3warm.factory import Cache
-
-    return Cache(*arguments, **options)
-
-
 front = _DefaultFront()
 _lock = threading.RLock()
 # Guarded by _lock.
 _cache: Cache | None = None
-_make: Callable[..., Cache] = _a_cache
+_make: Callable[..., Cache] = Cache
 
 
 def _renew_lock() -> None:

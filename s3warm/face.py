@@ -1,13 +1,27 @@
-"""The module functions beside `get`: each is the method of the same name of the default cache.
-
-They are loaded with the first of them that is used, as the cache itself is: `import s3warm` alone is on the way of every cold start.
-"""
+"""What `import s3warm` offers: the cache, its values and errors, and functions that are the methods of the default cache."""
 
 from __future__ import annotations
 
-from s3warm.default import default_cache
+from s3warm.deadlines import deadline
+from s3warm.default import configure, default_cache, front
+from s3warm.entries import Entry
+from s3warm.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    DiskUnavailableError,
+    IntegrityError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+    OriginUnavailableError,
+    PreloadError,
+    S3WarmError,
+)
+from s3warm.explanation import Budgets, Explanation
 from s3warm.factory import Cache
 from s3warm.keys import MISSING
+from s3warm.metrics import Event, Stats
+from s3warm.report import PreloadReport
+from s3warm.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,20 +31,37 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, TypeVar
 
-    from s3warm.entries import Entry
-    from s3warm.explanation import Budgets, Explanation
     from s3warm.keys import Missing
-    from s3warm.metrics import Stats
-    from s3warm.report import PreloadReport
 
     S = TypeVar("S", bound=str | tuple[str, str])
 
 __all__ = [
+    "AccessDeniedError",
+    "Budgets",
+    "Cache",
+    "ConfigurationError",
+    "DiskUnavailableError",
+    "Entry",
+    "Event",
+    "Explanation",
+    "IntegrityError",
+    "ObjectNotFoundError",
+    "ObjectTooLargeError",
+    "OriginUnavailableError",
+    "PreloadError",
+    "PreloadReport",
+    "S3WarmError",
+    "Settings",
+    "Stats",
     "as_file",
     "budgets",
     "clear",
+    "configure",
+    "deadline",
+    "default_cache",
     "entry",
     "explain",
+    "get",
     "get_many",
     "glob",
     "invalidate",
@@ -41,6 +72,10 @@ __all__ = [
     "stats",
     "tree",
 ]
+
+# Bound once: the front follows the default cache, so this name stays right when `configure` replaces it. A function around it
+# would cost a hit 40 % more.
+get = front.get
 
 
 def entry(
@@ -143,5 +178,20 @@ def budgets() -> Budgets:
 
 
 # What `help` shows.
-for _name in __all__:
+for _name in (
+    "as_file",
+    "budgets",
+    "clear",
+    "entry",
+    "explain",
+    "get_many",
+    "glob",
+    "invalidate",
+    "open",
+    "path",
+    "preload",
+    "release",
+    "stats",
+    "tree",
+):
     globals()[_name].__doc__ = getattr(Cache, _name).__doc__

@@ -84,7 +84,7 @@ MEMORY = Race(
         Way(FILEOBJ, downloads.download_fileobj, PARTS),
     ),
     64 * MIB,
-    5,
+    7,
     0.020,
     90e6,
 )
@@ -98,7 +98,7 @@ FILE = Race(
         Way(OBSTORE, downloads.obstore, PARTS),
     ),
     512 * MIB,
-    3,
+    5,
 )
 PACED_FILE = Race(
     (
