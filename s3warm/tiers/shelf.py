@@ -255,7 +255,7 @@ class Shelf:
         """Publish body and row in one transaction, and then remove the file of the body that they replace."""
         store, room = self.store, self.room
         with room.transaction():
-            old = rows.readable(store.text(row_key))
+            old = self._last_row(row.object, store.text(row_key))
             if old is not None and old.validated_at > row.validated_at:
                 return False
             reserved = row.info.size if staged is not None else 0
@@ -278,6 +278,11 @@ class Shelf:
             return True
         room.hold_budget()
         return store.text(row_key) is not None
+
+    def _last_row(self, key: ObjectKey, text: str | None) -> Row | None:
+        """The row in a text, not parsed again if it was read a moment ago."""
+        seen = self._recent.last(key)
+        return seen.row if seen is not None and seen.text == text else rows.readable(text)
 
     def replace(self, row_key: bytes, old: Row | None, row: Row, inline: bytes | None) -> bytes | None:
         """Write an object's row in place of its old one; inside a transaction. See `Room.retire`."""

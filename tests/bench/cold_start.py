@@ -147,7 +147,14 @@ def _lines(medians: Mapping[str, Start]) -> list[Line]:
     return [
         Line("import s3warm, over what Lambda's runtime has imported", ms(ON_RUNTIME, RUNTIME), "at most", 6, "ms"),
         Line("import s3warm, over a bare interpreter", ms(IMPORT, BARE), "at most", 12, "ms"),
-        Line("first get in a fresh process, warm /tmp, import included", ms(FROM_DISK, BARE), "at most", 30, "ms"),
+        # Until the body is there; nobody waits for the end of the process.
+        Line(
+            "first get in a fresh process, warm /tmp, import included",
+            (medians[FROM_DISK].ready - medians[BARE].ready) * 1e3,
+            "at most",
+            30,
+            "ms",
+        ),
         Line(
             "cold to the first 1 KiB object from S3, of boto3's time",
             ms(FROM_S3, BARE) / ms(BOTO3, BARE) * 100,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -92,13 +93,11 @@ class Summary(NamedTuple):
         return Table(f"What is promised about speed: {self.verdict}", heads, rows)
 
     def markdown(self) -> str:
-        """For the README."""
+        """For the README: a row for each bench, its lines below each other in the cells."""
         lines = ["| what | bar | measured | holds |", "| --- | --- | --- | --- |"]
-        for row in self.rows:
-            measured, verdict = f"not measured: {row.reason}", "-"
-            if row.median is not None:
-                measured, verdict = f"{number(row.median)} {row.line.unit}", _yes(row)
-            lines.append(_markdown_row(row.line.name, row.line.bar_text, measured, verdict))
+        for _, rows in itertools.groupby(self.rows, lambda row: row.bench):
+            columns = zip(*(_cells(row) for row in rows), strict=True)
+            lines.append(_markdown_row(*("<br>".join(column) for column in columns)))
         lines += [_markdown_row(bench, "", f"not measured: {why}", "-") for bench, why in self.missing]
         return "\n".join([*lines, "", f"{self.verdict} (runs: {self.runs})"])
 
@@ -133,6 +132,13 @@ def _row(bench: str, lines: Sequence[Line | None]) -> Row:
     there = [line for line in lines if line is not None]
     reason = next((line.reason for line in there if line.figure is None), "")
     return Row(bench, there[0], tuple(line and line.figure for line in lines), sum(line.holds for line in there), reason)
+
+
+def _cells(row: Row) -> tuple[str, str, str, str]:
+    """What the README's table says of a line."""
+    if row.median is None:
+        return row.line.name, row.line.bar_text, f"not measured: {row.reason}", "-"
+    return row.line.name, row.line.bar_text, f"{number(row.median)} {row.line.unit}", _yes(row)
 
 
 def _markdown_row(*cells: Iterable[str]) -> str:

@@ -138,8 +138,7 @@ def test_markdown_is_for_the_readme() -> None:
     assert summarise([Run("memory_hit", 1, Outcome(both))]).markdown().splitlines() == [
         "| what | bar | measured | holds |",
         "| --- | --- | --- | --- |",
-        "| hit beside a dict | at most 4 × | 3.00 × | yes |",
-        "| a\\|b | at most 4 × | not measured: no root | - |",
+        "| hit beside a dict<br>a\\|b | at most 4 ×<br>at most 4 × | 3.00 ×<br>not measured: no root | yes<br>- |",
         "",
         "1 of 2 lines hold, 1 not measured (runs: 1)",
     ]
