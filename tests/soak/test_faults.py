@@ -18,7 +18,7 @@ import pytest
 import urllib3.connection
 
 from s3warm import Cache, IntegrityError, OriginUnavailableError, S3WarmError
-from s3warm.origin import base, boto
+from s3warm.origin import base, boto, wire
 from s3warm.tiers.disk import DiskTier
 from tests.soak.test_sigkill import bound_by_modes, check_sealed, files_below
 from tests.support.orphans import orphans
@@ -147,6 +147,11 @@ class Soak:
     def check_connections(self) -> None:
         """All that are open lie in the pool."""
         requests = self.cache._origin._exchange.requests  # type: ignore[attr-defined]
+        if self.cache.settings.origin == "lean":
+            idle = [pair[0] for pairs in requests._lean._connections._idle.values() for pair in pairs]
+            there = [found for found in gc.get_objects() if type(found) is wire.Connection]
+            assert {id(found) for found in there if found.socket.fileno() >= 0} <= {id(found) for found in idle}
+            return
         pools = requests._made._endpoint.http_session._manager.pools._container.values()
         ports = {pool.port for pool in pools}  # other tests have connections of their own
         idle = {id(connection) for pool in pools for connection in pool.pool.queue}
@@ -178,7 +183,19 @@ def static(process: StaticOrigin, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setattr(boto, "READ_TIMEOUT", READ_TIMEOUT)
+    monkeypatch.setattr(wire, "READ_TIMEOUT", READ_TIMEOUT)
+    for name in (
+        "AWS_CA_BUNDLE",
+        "REQUESTS_CA_BUNDLE",
+        "AWS_PROFILE",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)  # the small client leaves those to boto3
     full_jitter(monkeypatch, 0.0)
     threads = set(threading.enumerate())
     with bound_by_modes():
@@ -188,14 +205,15 @@ def static(process: StaticOrigin, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("origin", ["boto3", "lean"])
 @pytest.mark.parametrize(("name", "transfers"), [("small", SMALL), ("true", TRUE)])
 def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
-    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, transfers: int
+    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, transfers: int, origin: str
 ) -> None:
     scale = SCALES[name]
     shrink(monkeypatch, part=scale.part, chunk=scale.chunk)
     memory = scale.budget // 4
-    soak = Soak(static, tmp_path / "cache", scale, 11, disk_budget=scale.budget, memory_budget=memory)
+    soak = Soak(static, tmp_path / "cache", scale, 11, disk_budget=scale.budget, memory_budget=memory, origin=origin)
     for number in range(transfers):
         way = soak.chance.choice(["get", "path", "open", "as_file", "tree"])
         soak.transfer(number, way, flips=soak.chance.random() < 0.4)
@@ -210,13 +228,14 @@ def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("origin", ["boto3", "lean"])
 def test_streams_among_faults_end_right_or_with_an_error_of_ours(
-    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str
 ) -> None:
     """Without flips: what is read by ranges has no sum to compare it with."""
     scale = SCALES["small"]
     shrink(monkeypatch, part=scale.part, chunk=scale.chunk)
-    soak = Soak(static, tmp_path, scale, 12, disk_budget=0, memory_budget=0)
+    soak = Soak(static, tmp_path, scale, 12, disk_budget=0, memory_budget=0, origin=origin)
     for number in range(STREAMS):
         soak.transfer(number, "open", flips=False)
     soak.close()
@@ -224,12 +243,13 @@ def test_streams_among_faults_end_right_or_with_an_error_of_ours(
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("origin", ["boto3", "lean"])
 def test_threads_that_want_the_same_at_once_all_end_right_or_with_an_error_of_ours(
-    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str
 ) -> None:
     scale = SCALES["small"]
     shrink(monkeypatch, part=scale.part, chunk=scale.chunk)
-    soak = Soak(static, tmp_path / "cache", scale, 13, disk_budget=scale.budget, memory_budget=0)
+    soak = Soak(static, tmp_path / "cache", scale, 13, disk_budget=scale.budget, memory_budget=0, origin=origin)
     right: list[int] = []
     wrong: list[BaseException] = []
 
