@@ -148,9 +148,9 @@ class Soak:
         """All that are open lie in the pool."""
         requests = self.cache._origin._exchange.requests  # type: ignore[attr-defined]
         if self.cache.settings.origin == "lean":
-            idle = [pair[0] for pairs in requests._lean._connections._idle.values() for pair in pairs]
-            there = [found for found in gc.get_objects() if type(found) is wire.Connection]
-            assert {id(found) for found in there if found.socket.fileno() >= 0} <= {id(found) for found in idle}
+            kept = {id(pair[0]) for pairs in requests._lean._connections._idle.values() for pair in pairs}
+            ours = [found for found in gc.get_objects() if type(found) is wire.Connection]
+            assert {id(found) for found in ours if found.socket.fileno() >= 0} <= kept
             return
         pools = requests._made._endpoint.http_session._manager.pools._container.values()
         ports = {pool.port for pool in pools}  # other tests have connections of their own
@@ -177,8 +177,10 @@ def process() -> Iterator[StaticOrigin]:
         yield origin
 
 
-@pytest.fixture
-def static(process: StaticOrigin, monkeypatch: pytest.MonkeyPatch) -> Iterator[StaticOrigin]:
+@pytest.fixture(params=["boto3", "lean"])
+def static(process: StaticOrigin, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[StaticOrigin]:
+    """A server whose answers can be broken, asked by boto3 and by the small client."""
+    monkeypatch.setenv("S3WARM_ORIGIN", request.param)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", process.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -205,15 +207,14 @@ def static(process: StaticOrigin, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("origin", ["boto3", "lean"])
 @pytest.mark.parametrize(("name", "transfers"), [("small", SMALL), ("true", TRUE)])
 def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
-    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, transfers: int, origin: str
+    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, transfers: int
 ) -> None:
     scale = SCALES[name]
     shrink(monkeypatch, part=scale.part, chunk=scale.chunk)
     memory = scale.budget // 4
-    soak = Soak(static, tmp_path / "cache", scale, 11, disk_budget=scale.budget, memory_budget=memory, origin=origin)
+    soak = Soak(static, tmp_path / "cache", scale, 11, disk_budget=scale.budget, memory_budget=memory)
     for number in range(transfers):
         way = soak.chance.choice(["get", "path", "open", "as_file", "tree"])
         soak.transfer(number, way, flips=soak.chance.random() < 0.4)
@@ -228,14 +229,13 @@ def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("origin", ["boto3", "lean"])
 def test_streams_among_faults_end_right_or_with_an_error_of_ours(
-    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str
+    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without flips: what is read by ranges has no sum to compare it with."""
     scale = SCALES["small"]
     shrink(monkeypatch, part=scale.part, chunk=scale.chunk)
-    soak = Soak(static, tmp_path, scale, 12, disk_budget=0, memory_budget=0, origin=origin)
+    soak = Soak(static, tmp_path, scale, 12, disk_budget=0, memory_budget=0)
     for number in range(STREAMS):
         soak.transfer(number, "open", flips=False)
     soak.close()
@@ -243,13 +243,12 @@ def test_streams_among_faults_end_right_or_with_an_error_of_ours(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("origin", ["boto3", "lean"])
 def test_threads_that_want_the_same_at_once_all_end_right_or_with_an_error_of_ours(
-    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str
+    static: StaticOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scale = SCALES["small"]
     shrink(monkeypatch, part=scale.part, chunk=scale.chunk)
-    soak = Soak(static, tmp_path / "cache", scale, 13, disk_budget=scale.budget, memory_budget=0, origin=origin)
+    soak = Soak(static, tmp_path / "cache", scale, 13, disk_budget=scale.budget, memory_budget=0)
     right: list[int] = []
     wrong: list[BaseException] = []
 
