@@ -86,7 +86,8 @@ class ReadThrough(Front, Paths):
     def invalidate(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
         """Ask S3 before the object (or the tree) is used again. Its body is kept, as S3 may confirm it with a 304.
 
-        Holds for this process's memory and for the directory; other processes' memories are not reached.
+        Holds for this process's memory and for the directory; other processes' memories are not reached, and what they have just read
+        from the directory they look at again within a second.
 
         Example:
             >>> from s3warm.testing import fake_s3
