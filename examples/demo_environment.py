@@ -39,7 +39,7 @@ class World:
     def __init__(self, proxy: RecordingProxy, bucket: Bucket) -> None:
         self.proxy = proxy
         self.bucket = bucket
-        foreign = ("AWS_", "S3WARM_", "PYTHONDONTWRITEBYTECODE")
+        foreign = ("AWS_", "S3WARM_", "PYTHONDONTWRITEBYTECODE", "REQUESTS_CA_BUNDLE")
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(foreign) and not k.lower().endswith("_proxy")},
             "AWS_ENDPOINT_URL_S3": proxy.endpoint,
@@ -47,8 +47,8 @@ class World:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "demo",
             "AWS_SECRET_ACCESS_KEY": "demo",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "HOME": os.path.join(os.devnull, "none"),  # no configuration of whoever runs this
+            "S3WARM_ORIGIN": "lean",  # as it is chosen in Lambda
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
             "S3WARM_DISK_BUDGET": "400MiB",  # 80 % of the /tmp of a function as it is by default
             "BUCKET": BUCKET,

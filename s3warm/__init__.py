@@ -96,18 +96,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    """Load everything with the first name that is used (PEP 562), which takes 12 ms; `import s3warm` takes 1."""
-    if name not in __all__:
-        raise AttributeError(f"module 's3warm' has no attribute {name!r}")
-    from s3warm import face
+if not TYPE_CHECKING:  # or each misspelt name would be an object to type checkers
 
-    own = globals()
-    for each in __all__:
-        own[each] = getattr(face, each)
-    # CPython does not specialise look-ups in a module that has this function: each hit would cost 15 % more.
-    own.pop("__getattr__", None)
-    return own[name]
+    def __getattr__(name: str) -> object:
+        """Load everything with the first name that is used (PEP 562), which takes 12 ms; `import s3warm` takes 1."""
+        if name not in __all__:
+            raise AttributeError(f"module 's3warm' has no attribute {name!r}")
+        from s3warm import face
+
+        own = globals()
+        for each in __all__:
+            own[each] = getattr(face, each)
+        # CPython does not specialise look-ups in a module that has this function: each hit would cost 15 % more.
+        own.pop("__getattr__", None)
+        return own[name]
 
 
 def __dir__() -> list[str]:

@@ -102,7 +102,8 @@ class Cache(Bulk):
 
     Args:
         settings: a `Settings` object; without it `S3WARM_*` variables are read.
-        client: a boto3 S3 client to use as it is, its time-outs and retries included; without it one is made when it is needed.
+        client: a boto3 S3 client to use as it is, its time-outs and retries included; without it one is made when it is needed, or, in
+            Lambda and for plain buckets, s3warm's own is used (see the setting `origin`).
         clock: the wall clock, seconds since the epoch. Not a monotonic one: those stand still while Lambda freezes the environment.
         on_event: called with an `Event` for what is not a memory hit.
         **options: single settings, which win over `settings` and the environment.

@@ -112,4 +112,6 @@ def reason(source: Preloaded) -> str:
 
 
 def _size(number: int) -> str:
+    if number < 2**10:
+        return f"{number} bytes"
     return f"{number / 2**20:,.2f} MiB" if number >= 2**20 else f"{number / 2**10:,.1f} KiB"

@@ -27,6 +27,10 @@ def located(source: object) -> ObjectKey:
         True
     """
     if isinstance(source, str):
+        if not source.startswith("s3://"):
+            raise ValueError(
+                f'{source!r} is no source: give "s3://bucket/key", or a bucket and a key as one tuple (bucket, key)'
+            )
         return locate(source)
     if not isinstance(source, tuple) or len(source) != 2:
         raise TypeError(f'a source must be "s3://bucket/key" or a tuple (bucket, key), not {type(source).__name__}: {source!r}')

@@ -1,6 +1,6 @@
 """Requests without boto3, for the common case in Lambda: a plain bucket, credentials and region from the environment (see `suits`).
 
-boto3's import, its service model and its client cost 237 ms of a bare start and 33 MiB, and 500 µs of CPU for each request.
+boto3's import, its service model and its client are what costs in a cold start; figures are in the README's design notes ("Requests").
 """
 
 from __future__ import annotations

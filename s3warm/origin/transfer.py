@@ -110,7 +110,7 @@ class Transfer:
     def _sum(self, part: int) -> None:
         position, end = part * self._length, min((part + 1) * self._length, self._size)
         while position < end:
-            # As much as there is memory for: each piece costs a wait for Python's lock, which eight other threads want as well.
+            # As much as there is memory for: each piece costs a wait for Python's lock, which the other threads want as well.
             with self._sink.read(position, min(self._at_once, end - position)) as piece:
                 self._digest.update(piece)
                 position += len(piece)

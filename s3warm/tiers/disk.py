@@ -1,6 +1,6 @@
 """The disk tier: compressed bodies in a private directory, for the next invocation, the next runtime and the next process.
 
-The directory is opened at the first use, so that importing s3warm costs none of SQLite, diskcache and zstandard. Trouble of the disk's
+The directory is opened at the first use, so that a start without it costs none of SQLite, diskcache and zstandard. Trouble of the disk's
 own is counted, reported once, and never reaches the caller: the next tier answers.
 """
 

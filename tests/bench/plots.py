@@ -68,6 +68,6 @@ def _growth(plt: Any, figures: Mapping[str, Costs], path: Path) -> None:
         axes.set(xscale="log", yscale="log", title=tier, xlabel="entries", ylabel="µs")
         axes.grid(visible=True, which="major", alpha=0.3)
         if axes.lines:
-            axes.legend()
+            axes.legend(loc="center right")
     figure.savefig(path, dpi=120)
     plt.close(figure)

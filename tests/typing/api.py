@@ -87,6 +87,7 @@ def wrong_arguments() -> None:
     s3warm.get("bucket", "key", ttl="60")  # type: ignore[arg-type]
     s3warm.get("bucket", "key", tll=60)  # type: ignore[call-arg]
     s3warm.entry()  # type: ignore[call-arg]
+    s3warm.gett("bucket", "key")  # type: ignore[attr-defined]
 
 
 def entries(entry: Entry) -> None:

@@ -424,7 +424,7 @@ def test_columns_without_content_are_left_out() -> None:
     assert str(report) == "load  called  0.50 s\n1 source in 0.50 s: 1 called"
     assert str(PreloadReport((), 0.0)) == "0 sources in 0.00 s"
     small = PreloadReport((Preloaded("s3://cfg/flags.json", "fetched", "disk", 300, 0.5),), 0.5)
-    assert str(small).splitlines()[1] == "1 source, 0.3 KiB in 0.50 s: 1 fetched"
+    assert str(small).splitlines()[1] == "1 source, 300 bytes in 0.50 s: 1 fetched"
 
 
 def test_a_report_is_true_if_all_went_well() -> None:

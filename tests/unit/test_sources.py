@@ -49,7 +49,7 @@ def test_a_uri_and_a_pair_name_the_same_object(source: Any) -> None:
         (("cfg", None), TypeError, r"source \('cfg', None\): key must be a string, not NoneType"),
         (("cfg", ""), ValueError, r"source \('cfg', ''\): the key is empty"),
         (("s3://cfg/a", "b"), ValueError, "takes no second argument"),
-        ("cfg/a", ValueError, "'cfg/a' is not an object"),
+        ("cfg/a", ValueError, "'cfg/a' is no source"),
         ("s3://cfg", ValueError, "names a bucket, not an object"),
     ],
 )
