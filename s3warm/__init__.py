@@ -100,13 +100,13 @@ if not TYPE_CHECKING:  # or each misspelt name would be an object to type checke
 
     def __getattr__(name: str) -> object:
         """Load everything with the first name that is used (PEP 562), which takes 12 ms; `import s3warm` takes 1."""
-        if name not in __all__:
+        if name not in __all__ and name != "errors":
             raise AttributeError(f"module 's3warm' has no attribute {name!r}")
         from s3warm import face
 
         own = globals()
         for each in __all__:
-            own[each] = getattr(face, each)
+            own.setdefault(each, getattr(face, each))  # unless somebody has put another in its place
         # CPython does not specialise look-ups in a module that has this function: each hit would cost 15 % more.
         own.pop("__getattr__", None)
         return own[name]

@@ -121,6 +121,7 @@ def _decompress_into(descriptor: int, size: int, target: Callable[[int], memoryv
     import zstandard
 
     try:
+        os.lseek(descriptor, 0, os.SEEK_SET)  # it may have been read, to be summed
         claimed = zstandard.frame_content_size(os.pread(descriptor, _HEADER, 0))
         if claimed != size:
             raise CorruptFrame(f"a frame claims {claimed} bytes instead of {size}")

@@ -150,9 +150,13 @@ class Revalidation:
             return
         left = deadlines.left()
         patience = PATIENCE if held is None else PATIENCE_WITH_COPY
-        with tier.turn(
-            where, lambda: self.is_found(tier, where, bound), patience if left is None else min(patience, left)
-        ) as there:
+
+        def found(times: tuple[float, float] | None) -> bool:
+            if times is None:
+                return self.is_found(tier, where, bound)
+            return freshness.is_fresh(*times, self._clock(), bound)
+
+        with tier.turn(where, found, patience if left is None else min(patience, left)) as there:
             yield there
 
     def ask(

@@ -33,7 +33,8 @@ class Tee(Buffer):
         self._other = other
         self._behind: Behind | None = None
         self._counting = threading.Lock()
-        self._missing = 0  # parts; guarded by _counting
+        self._length = 1
+        self._missing: set[int] = set()  # parts; guarded by _counting
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._settle()
@@ -47,19 +48,23 @@ class Tee(Buffer):
         length = part_length(info.size)
         for part in sorted(ready):
             self._read_back(part * length, min((part + 1) * length, info.size))
-        self._missing = -(-info.size // length) - len(ready)
+        self._length = length
+        self._missing = set(range(-(-info.size // length))) - ready
         self._behind = Behind()
         return ready
 
     def write(self, piece: memoryview, offset: int) -> None:
         """See `Sink.write`."""
+        with self._counting:
+            # Without `If-Match` all is brought anew, what was ready too.
+            self._missing.add(offset // self._length)
         self._later(functools.partial(self._copy, offset, offset + len(piece)))
 
     def finished(self, part: int) -> None:
         """See `Sink.finished`: the other one is told when it has the part, and with the last part it has all."""
         self._later(functools.partial(self._other.finished, part))
         with self._counting:
-            self._missing -= 1
+            self._missing.discard(part)
             is_last = not self._missing
         if is_last and (error := self._settle()) is not None:
             raise error
@@ -80,8 +85,9 @@ class Tee(Buffer):
             self._other.write(piece, start)
 
     def _later(self, work: Callable[[], object]) -> None:
-        assert self._behind is not None
-        self._behind.do(work)
+        with self._counting:
+            behind = self._behind = self._behind or Behind()
+        behind.do(work)
 
     def _settle(self) -> BaseException | None:
         """Wait until all that was received is written; the error that came in its place, if one did."""

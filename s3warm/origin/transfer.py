@@ -89,6 +89,7 @@ class Transfer:
         finally:
             for thread in threads:
                 thread.join()
+            self._error = None  # its traceback holds the frames of everybody above, and they hold this
 
     # -- in the calling thread ---------------------------------------------------------------------------------------------
 

@@ -185,10 +185,13 @@ if TYPE_CHECKING:
             """Let go of files and of the database until the next use."""
             ...
 
-        def turn(self, key: ObjectKey, found: Callable[[], bool], patience: float) -> AbstractContextManager[bool]:
+        def turn(
+            self, key: ObjectKey, found: Callable[[tuple[float, float] | None], bool], patience: float
+        ) -> AbstractContextManager[bool]:
             """The right to ask S3 for the object, for the length of a block: one process at a time has it, who dies has given it up.
 
-            Others wait for at most `patience` seconds, and then enter without it. Gives whether the object was `found` after a wait.
+            Others wait for at most `patience` seconds, and then enter without it. Gives whether the object was `found` after a wait: looked
+            for, or judged by when it was validated and expires, where that is known.
             """
             ...
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Directory", "Refused", "Staged", "open_body", "read_all"]
 
 _STAGED = ".staged"
+_LONGEST_STEM = 200  # characters; file systems take 255
 READ_ONLY = 0o400  # of published files: a body never changes
 # Non-blocking: a FIFO that somebody planted would wait for a writer for ever.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -66,6 +67,9 @@ class Directory:
                 raise Refused(
                     f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); make it 0700 or name another"
                 )
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(self._intents).st_mode):
+                _remove(self._intents)
 
     def lock(self, offset: int) -> RangeLock:
         """A lock between the processes on this directory."""
@@ -142,7 +146,7 @@ class Directory:
         for intent in intents.left_behind(self._intents):
             dead += 1
             try:
-                if key_of_name(intent.text) is not None and intent.text == os.path.basename(intent.text):
+                if _is_stem(intent.text):
                     self._sweep_one(intent.text, is_current, pins)
             except BaseException:
                 intent.leave()
@@ -158,6 +162,12 @@ class Directory:
                 with pins.alone(name) as free:
                     if free:
                         self.remove(name)
+
+
+def _is_stem(text: str) -> bool:
+    """Whether an intent is one of ours: a name of a file, a process and a number, and no way out of the directory."""
+    plain = text.isascii() and text.isprintable() and "/" not in text and len(text) <= _LONGEST_STEM
+    return plain and key_of_name(text) is not None
 
 
 def _remove(path: str) -> None:

@@ -120,7 +120,7 @@ class DiskTier(HandsOutFiles, Lasts):
             self.evict(entry.object)
         elif admitted:
             self._doubts.resolve(entry.object)
-            self._brought(entry.object)
+            self._brought(entry.object, (entry.validated_at, entry.expires_at))
         return bool(admitted)
 
     def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float, *, supersede: bool = False) -> bool:
@@ -133,12 +133,12 @@ class DiskTier(HandsOutFiles, Lasts):
 
         done = not self._in_doubt(key) and self._write("refresh", False, lambda shelf: shelf.retime(key, confirmed))
         if done:
-            self._brought(key)
+            self._brought(key, (validated_at, expires_at))
         return done
 
-    def _brought(self, key: ObjectKey) -> None:
+    def _brought(self, key: ObjectKey, times: tuple[float, float]) -> None:
         if self._turns is not None:
-            self._turns.brought(key)
+            self._turns.brought(key, times)
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""

@@ -51,7 +51,9 @@ class HandsOutFiles:
         file: FileEntry | None = self._use("file", None, lambda shelf: open_file(shelf, key))
         return file
 
-    def turn(self, key: ObjectKey, found: Callable[[], bool], patience: float) -> AbstractContextManager[bool]:
+    def turn(
+        self, key: ObjectKey, found: Callable[[tuple[float, float] | None], bool], patience: float
+    ) -> AbstractContextManager[bool]:
         """See `FileTier.turn`."""
         shelf, turns = self._shelf, self._turns
         if shelf is None or turns is None:

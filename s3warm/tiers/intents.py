@@ -31,8 +31,10 @@ class Intent:
 
     def withdraw(self) -> None:
         """Nothing is left to look after."""
-        os.pwrite(self._descriptor, bytes(_SLOT), self._offset)
-        self.leave()
+        try:
+            os.pwrite(self._descriptor, bytes(_SLOT), self._offset)
+        finally:
+            self.leave()
 
     def leave(self) -> None:
         """Let go of the slot, which still says what it said: the next one who opens the directory looks after it."""
@@ -53,7 +55,7 @@ def declare(path: str, text: str) -> Intent:
     try:
         for offset in range(0, _SLOTS * _SLOT, _SLOT):
             if try_lock(descriptor, offset, EXCLUSIVE):
-                if not os.pread(descriptor, _SLOT, offset).strip(b"\0"):
+                if not _said(descriptor, offset):
                     os.pwrite(descriptor, text.encode().ljust(_SLOT, b"\0"), offset)
                     return Intent(descriptor, offset, text)
                 try_lock(descriptor, offset, FREE)  # a dead writer's, and for those who open the directory
@@ -69,11 +71,15 @@ def left_behind(path: str) -> Iterator[Intent]:
         return
     for offset in range(0, min(os.path.getsize(path), _SLOTS * _SLOT), _SLOT):
         descriptor = _open(path)
-        said = os.pread(descriptor, _SLOT, offset).strip(b"\0")
-        if said and try_lock(descriptor, offset, EXCLUSIVE):
+        # Said before the lock, it may be another's by now.
+        if _said(descriptor, offset) and try_lock(descriptor, offset, EXCLUSIVE) and (said := _said(descriptor, offset)):
             yield Intent(descriptor, offset, said.decode(errors="replace"))
         else:
             os.close(descriptor)
+
+
+def _said(descriptor: int, offset: int) -> bytes:
+    return os.pread(descriptor, _SLOT, offset).strip(b"\0")
 
 
 def _open(path: str) -> int:

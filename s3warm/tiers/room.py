@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 ROW_OVERHEAD = 512  # bytes that a row takes beside body and text: indices, rank, its share of half-empty pages
-_PROCESSES = 64  # at most, that write at once
+_PROCESSES = 16  # that write at once
+_SHARE = 128 * 1024  # bytes that each of them may take without a look
 _LOOK_EVERY = 1.0  # seconds, on the monotonic clock
 _HITS_KEPT = 16_000  # rows; with 4,000 a long tail of small objects took 4 % longer
 
@@ -55,7 +56,7 @@ class Room:
         self._store = store
         self._pins = pins
         # Left free when room is made, so that not every write has to fold SQLite's log to stay within the budget.
-        self._headroom = min(LOG_SIZE, budget // 16)
+        self._headroom = min(LOG_SIZE + _PROCESSES * _SHARE, budget // 16)
         self._cost = cost
         self._counters = counters
         self._evicted = evicted
@@ -88,8 +89,8 @@ class Room:
         now = time.monotonic()
         if size > self._unlooked or now >= self._look_due:
             self._left = self.budget - self._headroom - self._store.held() - self.staged_bytes
-            # What may be taken of it before the next look: so little that all processes together do not take more than there is.
-            self._unlooked, self._look_due = self._left // _PROCESSES, now + _LOOK_EVERY
+            # What may be taken of it before the next look: so little that what all processes take is within the headroom.
+            self._unlooked, self._look_due = min(_SHARE, self._left // 64), now + _LOOK_EVERY
             self._floor = None
         self._left -= size
         self._unlooked -= size
@@ -220,13 +221,18 @@ class Room:
                 self.write(rows.older_key(name), old._replace(state=OLDER), GOES_LAST)
         return name if free else None
 
-    def remove_superseded(self, old: Row, name: str) -> None:
-        """Remove a file that was superseded; if it cannot be, or somebody has begun to use it, it gets a row of its own."""
-        with contextlib.suppress(OSError), self._store.in_turn(), self._pins.alone(name) as free:
-            if free:
-                self._directory.remove(name)
-                return
+    def remove_superseded(self, old: Row, name: str, row_key: bytes, text: str) -> None:
+        """Remove a file that was superseded by the row that says `text`, unless that was replaced in turn, perhaps by the old one.
+
+        If it cannot be removed, or somebody has begun to use it, it gets a row of its own.
+        """
         with self.transaction():
+            if self._store.text(row_key) != text:
+                return
+            with contextlib.suppress(OSError), self._pins.alone(name) as free:
+                if free:
+                    self._directory.remove(name)
+                    return
             self.write(rows.older_key(name), old._replace(state=OLDER), GOES_LAST)
 
     def in_use(self, row_key: bytes) -> bool:

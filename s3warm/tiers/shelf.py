@@ -264,15 +264,15 @@ class Shelf:
                 room.drop(row_key)
                 return False
             if staged is None:
-                superseded, replaced = None, self.replace(row_key, old, row, inline)
+                superseded, replaced, text = None, self.replace(row_key, old, row, inline), ""
             else:
                 row = row._replace(seal=staged.publish())
                 superseded, replaced = room.supersede(old, rows.body_name(row, row_key)), None
-                self._write_row(row_key, row, None)
+                text = self._write_row(row_key, row, None)
         if staged is not None:
             staged.committed()
         if superseded is not None and old is not None:
-            room.remove_superseded(old, superseded)
+            room.remove_superseded(old, superseded, row_key, text)
         self.drop_replaced(replaced)
         if needed < -AMPLE:
             return True
@@ -290,13 +290,14 @@ class Shelf:
         self._write_row(row_key, row, inline)
         return replaced
 
-    def _write_row(self, row_key: bytes, row: Row, inline: bytes | None) -> None:
+    def _write_row(self, row_key: bytes, row: Row, inline: bytes | None) -> str:
         name = rows.body_name(row, row_key)
         if name is not None:
             self.store.remove(rows.older_key(name))  # the same body has come back: the file is its own again
         text = rows.pack(row)
         self.store.write(row_key, text, inline, row.stored_size if name is not None else 0)
         self.room.file(row_key, row, text)
+        return text
 
     def drop_replaced(self, older: bytes | None) -> None:
         """Remove the file of a body that was replaced, now that this is committed; outside a transaction."""

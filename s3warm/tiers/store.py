@@ -224,10 +224,6 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
             finally:
                 self.changes += 1
 
-    def in_turn(self) -> Writer:
-        """What only one thread may do at a time, without a transaction."""
-        return self._as_writer()
-
     def check(self) -> None:
         """Raises FileNotFoundError if the database was removed or replaced since it was opened: what is written to it is lost."""
         if database.identity(self._directory) != self.inode:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
     from s3warm.tiers.pins import Pins
 
+    Times = tuple[float, float]
+    Found = Callable[[Times | None], bool]
+
 __all__ = ["Turns"]
 
 _FIRST_POLL, _LONGEST_POLL = 0.002, 0.05  # seconds
@@ -29,25 +32,26 @@ class Turns:
         self._pins = pins
         self._sleep = sleep
         self._mine: dict[ObjectKey, int] = {}  # the thread whose turn it is
-        self._brought: set[ObjectKey] = set()  # what was brought in a turn that goes on
+        self._brought: dict[ObjectKey, Times] = {}  # what was brought in a turn that goes on
 
     def renew(self) -> None:
         """This is a forked child: the turns are its parent's."""
-        self._mine, self._brought = {}, set()
+        self._mine, self._brought = {}, {}
 
-    def brought(self, key: ObjectKey) -> None:
-        """It is there now: whoever waits for it will find it. Who does not say so is not believed, and it is looked at."""
+    def brought(self, key: ObjectKey, times: Times) -> None:
+        """It is there now, validated and expiring at those times. Where nobody says so, it is looked at when the turn ends."""
         if key in self._mine:
-            self._brought.add(key)
+            self._brought[key] = times
 
     @contextlib.contextmanager
-    def take(self, key: ObjectKey, name: str, found: Callable[[], bool], patience: float) -> Iterator[bool]:
+    def take(self, key: ObjectKey, name: str, found: Found, patience: float) -> Iterator[bool]:
         """Wait for the turn, and have it for the length of the block.
 
         Args:
             key: what is wanted.
             name: what all processes call it.
-            found: whether it is there; asked after others had their turns, and at the end of this one.
+            found: whether it is there and may be used, or what was brought may be used, if its times are given; asked after others had
+                their turns, and at the end of this one.
             patience: seconds to wait. Then the block is entered without a turn.
 
         Yields:
@@ -68,14 +72,15 @@ class Turns:
             yield False
         finally:
             self._mine.pop(key, None)
-            with contextlib.suppress(OSError):
-                if key in self._brought:
-                    self._brought.discard(key)
-                elif not found():
-                    self._pins.count_up(name)
-                self._pins.drop(name)
+            try:
+                with contextlib.suppress(OSError):
+                    if not found(self._brought.pop(key, None)):
+                        self._pins.count_up(name)
+            finally:  # whatever the disk says, or nobody else gets a turn as long as this process lives
+                with contextlib.suppress(OSError):
+                    self._pins.drop(name)
 
-    def _wait(self, name: str, found: Callable[[], bool], patience: float) -> tuple[bool, bool]:
+    def _wait(self, name: str, found: Found, patience: float) -> tuple[bool, bool]:
         """Whether it is this thread's turn, and whether what is wanted is there."""
         if self._pins.claim(name):
             return True, False
@@ -83,10 +88,10 @@ class Turns:
         until, pause = time.monotonic() + patience, _FIRST_POLL
         while not self._pins.claim(name):
             if time.monotonic() >= until or self._pins.count(name) != count:
-                return False, found()
+                return False, found(None)
             self._sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
-        there = found()
+        there = found(None)
         if there or self._pins.count(name) != count:
             self._pins.drop(name)
             return False, there

@@ -255,7 +255,7 @@ def test_the_turns_of_a_parent_are_none_of_its_childs(tmp_path: Path) -> None:
     tier.usage()
     turns = tier._turns
     assert turns is not None
-    with turns.take(locate(URI), "x", lambda: False, 0):
+    with turns.take(locate(URI), "x", lambda _: False, 0):
         assert turns._mine
         turns.renew()
         assert not turns._mine

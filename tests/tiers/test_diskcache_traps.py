@@ -581,3 +581,60 @@ def test_a_body_that_is_replaced_while_it_is_in_use_stays_until_it_is_not(tmp_pa
 
 def directory_entries(path: Path) -> list[str]:
     return os.listdir(path)
+
+
+def test_a_body_that_came_back_while_what_it_replaced_was_removed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process puts the old body back between this one's commit and its removal of the old file."""
+    from s3warm.tiers.room import Room
+
+    path = tmp_path / "cache"
+    old, new = an_entry(noise(200_000, 1), etag='"1"'), an_entry(noise(200_000, 2), etag='"2"')
+    tier, other = disk_tier(path), disk_tier(path)
+    tier.put(old)
+    remove = Room.remove_superseded
+
+    def overtaken(room: Room, *what: object) -> None:
+        monkeypatch.setattr(Room, "remove_superseded", remove)
+        assert other.put(old._replace(validated_at=old.validated_at + 1))
+        remove(room, *what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Room, "remove_superseded", overtaken)
+    assert tier.put(new)
+    for each in (tier, other):
+        found = each.get(old.object)
+        assert found is not None
+        assert found.body == old.body
+        assert each.usage().entries == 1
+    assert len(directory_entries(path / "bodies")) == 1
+
+
+@pytest.mark.parametrize("said", [b"a" * 32 + b"-\x00-1-1", b"a" * 256, b"\xff" * 40, b"a" * 32 + b"-../x"])
+def test_a_damaged_intent_is_forgotten_and_the_disk_goes_on(tmp_path: Path, said: bytes) -> None:
+    path = tmp_path / "cache"
+    tier = disk_tier(path)
+    tier.put(an_entry(noise(200_000)))
+    tier.close()
+    with open(path / "intents", "r+b") as file:
+        file.write(said)
+    again = disk_tier(path)
+    assert again.get(an_entry(noise(200_000)).object) is not None
+    assert again.put(an_entry(noise(200_000, 1), key="another"))
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_what_lies_in_place_of_the_intents_is_removed(tmp_path: Path, kind: str) -> None:
+    path, victim = tmp_path / "cache", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").write_bytes(b"x")
+    tier = disk_tier(path)
+    tier.put(an_entry())
+    tier.close()
+    if kind == "directory":
+        os.mkdir(path / "intents")
+    else:
+        os.symlink(victim, path / "intents")
+    again = disk_tier(path)
+    assert again.put(an_entry(noise(200_000), key="large"))
+    assert (victim / "precious").read_bytes() == b"x"

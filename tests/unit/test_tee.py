@@ -150,3 +150,12 @@ def test_without_any_more_threads_who_receives_writes(monkeypatch: pytest.Monkey
     sink = Keeper(PART)
     assert fetched(Shop(BODY), sink, connections)[1] == BODY
     assert (bytes(sink.body), sink.parts) == (BODY, set(range(10)))
+
+
+@CONNECTIONS
+@pytest.mark.parametrize("held", [(0, 1), (9,), (0, 9), tuple(range(10))])
+def test_where_the_etag_is_weak_all_is_brought_anew_whatever_was_held(held: tuple[int, ...], connections: int) -> None:
+    """Nothing can be asked for with If-Match, so the answer to the first request brings all of it, in order."""
+    sink = Keeper(PART, {number: b"x" * len(BODY[number * PART : (number + 1) * PART]) for number in held})
+    assert fetched(Shop(BODY, etag='W/"weak"'), sink, connections)[1] == BODY
+    assert bytes(sink.body) == BODY

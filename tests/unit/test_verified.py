@@ -12,7 +12,7 @@ from s3warm import codec
 from s3warm.codec import CorruptFrame
 from s3warm.tiers.directory import open_body
 from s3warm.tiers.row import Row, Seal
-from s3warm.tiers.verified import whole_file, whole_inline
+from s3warm.tiers.verified import pieces, whole_file, whole_inline
 from tests.support.entries import an_entry, noise, text
 
 BODIES = {"raw": noise(700), "zstd": noise(300) + text(400)}
@@ -62,8 +62,24 @@ def test_a_file_that_somebody_has_touched_is_summed_where_its_etag_is_a_sum(
     try:
         if how == "not at all" or (how == "touched" and verified_by == "md5"):
             assert whole_file(row, descriptor, seal_now) == BODIES[kind]
+            assert b"".join(bytes(piece) for piece in pieces(row, descriptor)) == BODIES[kind], "and once more"
         else:
             with pytest.raises(CorruptFrame):
                 whole_file(row, descriptor, seal_now)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_a_touched_frame_is_read_from_its_begin_again_after_it_was_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr("s3warm.tiers.verified.WHOLE_FRAME", limit)
+    path, stored = tmp_path / "file", stored_form("zstd")
+    path.write_bytes(stored)
+    row = a_row("zstd", stored, seal=Seal(1, len(stored), 1))
+    descriptor, seal = open_body(str(path))
+    try:
+        assert whole_file(row, descriptor, seal) == BODIES["zstd"]
     finally:
         os.close(descriptor)
