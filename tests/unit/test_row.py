@@ -56,7 +56,7 @@ rows = st.builds(
 def plausible(row: Row) -> Row:
     """A raw body is stored in its own size, and a frame holds no more than frames can; what lies in its row has its checksum."""
     row = row._replace(codec=RAW if row.state == PARTIAL or row.object.tree else row.codec)
-    if row.codec == RAW and row.state != PARTIAL and row.seal is None:
+    if row.state != PARTIAL and row.seal is None:
         row = row._replace(checksum=row.checksum or 0)
     size = row.stored_size if row.codec == RAW else min(row.info.size, row.stored_size * MAX_RATIO)
     return row._replace(info=row.info._replace(size=size))
