@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOAK = os.environ.get("SOAK") == "1"
-SMALL, TRUE, STREAMS = (240, 30, 30) if SOAK else (24, 3, 3)
+SMALL, TRUE, STREAMS = (240, 30, 30) if SOAK else (12, 2, 2)  # for each origin
 BUCKET = "faults"
 MIB = 2**20
 KINDS = (*("reset", "truncate", "503") * 4, "stall", "late")  # the last two take their time
