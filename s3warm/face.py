@@ -178,20 +178,6 @@ def budgets() -> Budgets:
 
 
 # What `help` shows.
-for _name in (
-    "as_file",
-    "budgets",
-    "clear",
-    "entry",
-    "explain",
-    "get_many",
-    "glob",
-    "invalidate",
-    "open",
-    "path",
-    "preload",
-    "release",
-    "stats",
-    "tree",
-):
-    globals()[_name].__doc__ = getattr(Cache, _name).__doc__
+for _name, _value in list(globals().items()):
+    if getattr(_value, "__module__", None) == __name__:
+        _value.__doc__ = getattr(Cache, _name).__doc__

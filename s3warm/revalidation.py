@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
-    from s3warm.tiers.base import FileTier, Tier
+    from s3warm.tiers.base import FileTier, Term, Tier
 
     Held = Entry | FileEntry  # a body that may be confirmed, or stand in
     H = TypeVar("H", Entry, FileEntry)
@@ -151,7 +151,7 @@ class Revalidation:
         left = deadlines.left()
         patience = PATIENCE if held is None else PATIENCE_WITH_COPY
 
-        def found(times: tuple[float, float] | None) -> bool:
+        def found(times: Term | None) -> bool:
             if times is None:
                 return self.is_found(tier, where, bound)
             return freshness.is_fresh(*times, self._clock(), bound)

@@ -201,6 +201,7 @@ __all__ = [
     "BUFFERS",
     "CHUNK",
     "FEW_BUFFERS",
+    "KEPT",
     "PART",
     "PER_CONNECTION",
     "Damaged",
@@ -225,6 +226,7 @@ CHUNK = 256 * 1024
 PER_CONNECTION = 4 * CHUNK  # bytes of memory: the buffer, urllib3's copy of it, and what TLS takes
 BUFFERS = 16 * PER_CONNECTION  # for one object at most: see `buffers_within`
 FEW_BUFFERS = 8 * PER_CONNECTION
+KEPT = 64  # connections that a supplier keeps for later, at most: sixteen for each of four objects
 
 
 def part_length(size: int) -> int:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from s3warm.origin.base import Damaged, Late, Listed, TransportError
+from s3warm.origin.base import KEPT, Damaged, Late, Listed, TransportError
 from s3warm.rules.freshness import MOCKED
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ __all__ = ["BotoRequests", "client_namespace", "memory_to_come"]
 CONNECT_TIMEOUT = 2.0  # seconds
 READ_TIMEOUT = 5.0  # seconds
 BOTO3_MEMORY = 40 * 2**20  # bytes; measured: 44, with boto3 1.44 in a bare interpreter, some of which the runtime has loaded
-KEPT = 64  # connections kept at most: sixteen for each of four objects
 _POOL = 10  # of a client that does not say; it warns of those that it drops (botocore's default)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from s3warm.origin.base import TransportError
-from s3warm.origin.boto import KEPT, BotoRequests
+from s3warm.origin.base import KEPT, TransportError
+from s3warm.origin.boto import BotoRequests
 from s3warm.origin.places import can_serve, suits
 
 TYPE_CHECKING = False

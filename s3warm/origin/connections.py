@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-from s3warm.origin.base import Late, TransportError
+from s3warm.origin.base import KEPT, Late, TransportError
 from s3warm.origin.wire import Connection
 
 TYPE_CHECKING = False
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any
 
-__all__ = ["KEPT", "Answer", "Connections"]
+__all__ = ["Answer", "Connections"]
 
 CONNECT_TIMEOUT = 2.0  # seconds, for TCP and once more for TLS
-KEPT = 64  # connections: sixteen for each of four objects
 _IDLE = 60.0  # seconds; after more, a thaw included, whatever lies between has forgotten the connection or soon will
 
 _AMAZON = (

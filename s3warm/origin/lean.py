@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 from s3warm.origin.answers import error_code, listing
-from s3warm.origin.base import TransportError
-from s3warm.origin.connections import KEPT, Connections
+from s3warm.origin.base import KEPT, TransportError
+from s3warm.origin.connections import Connections
 from s3warm.origin.credentials import CredentialSource
 from s3warm.origin.places import place_of, region_of, suits
 from s3warm.origin.sigv4 import Signer, query_of, quoted

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 __all__ = ["INLINE_LIMIT", "SAMPLE_SIZE", "WHOLE_LIMIT", "in_one_piece", "is_inline", "must_pay", "sample_offsets"]
 
-INLINE_LIMIT = (
-    32 * 1024
-)  # stored bytes up to this lie in SQLite itself (a get is one statement and a checksum); beyond, a file is quicker
-WHOLE_LIMIT = (
-    4 * 1024 * 1024
-)  # of a frame that is made in one piece, which is a tenth quicker; larger ones are written as they are made
+# Stored bytes up to this lie in SQLite itself: a get is one statement and a checksum. Beyond, a file is quicker.
+INLINE_LIMIT = 32 * 1024
+# Of a frame that is made in one piece, which is a tenth quicker; larger ones are written as they are made.
+WHOLE_LIMIT = 4 * 1024 * 1024
 _LARGEST_WHOLE = 4 * WHOLE_LIMIT  # of its body: samples may be wrong
 SMALLEST_COMPRESSED = 256  # a zstd frame has about 20 bytes of its own, and a row is 300 bytes anyway
 SAMPLE_SIZE = 16 * 1024

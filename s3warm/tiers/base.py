@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Sink
 
+    Term = tuple[float, float]  # when an object was validated, and when it expires
+    Found = Callable[[Term | None], bool]  # whether a caller's object is there now, with these times, or, without, on looking
+
     class Tier(Protocol):
         """A place where entries are kept.
 
@@ -185,9 +188,7 @@ if TYPE_CHECKING:
             """Let go of files and of the database until the next use."""
             ...
 
-        def turn(
-            self, key: ObjectKey, found: Callable[[tuple[float, float] | None], bool], patience: float
-        ) -> AbstractContextManager[bool]:
+        def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[bool]:
             """The right to ask S3 for the object, for the length of a block: one process at a time has it, who dies has given it up.
 
             Others wait for at most `patience` seconds, and then enter without it. Gives whether the object was `found` after a wait: looked

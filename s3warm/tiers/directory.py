@@ -101,7 +101,7 @@ class Directory:
     def seal(self, descriptor: int) -> Seal:
         """Make a file read-only, whatever somebody has made of it, and seal it as it is now."""
         os.fchmod(descriptor, READ_ONLY)
-        return _seal(descriptor)
+        return _seal(os.fstat(descriptor))
 
     def stage(self, name: str) -> Staged:
         """Begin to write the file that will be published as `name`."""
@@ -193,7 +193,7 @@ def open_body(path: str) -> tuple[int, Seal]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(f"{path} is no file")
-        return descriptor, Seal(status.st_ino, status.st_size, status.st_ctime_ns)
+        return descriptor, _seal(status)
     except BaseException:
         os.close(descriptor)
         raise
@@ -239,7 +239,7 @@ class Staged:
         """Rename the file into place. The seal is taken afterwards, as renaming changes `ctime`."""
         os.rename(self._path, self._target)
         self._published = True
-        return _seal(self._descriptor)
+        return _seal(os.fstat(self._descriptor))
 
     def committed(self) -> None:
         """Its row is there."""
@@ -266,6 +266,5 @@ class Staged:
         self._intent.withdraw()
 
 
-def _seal(descriptor: int) -> Seal:
-    status = os.fstat(descriptor)
+def _seal(status: os.stat_result) -> Seal:
     return Seal(status.st_ino, status.st_size, status.st_ctime_ns)

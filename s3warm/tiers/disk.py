@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from s3warm.metrics import Counters, Troubles
     from s3warm.rules.budget import Budget, Share
     from s3warm.rules.costs import LearntCost
-    from s3warm.tiers.base import Account, Evicted, Held
+    from s3warm.tiers.base import Account, Evicted, Held, Term
     from s3warm.tiers.locks import RangeLock
     from s3warm.tiers.pins import Pins
     from s3warm.tiers.row import Row
@@ -136,7 +136,7 @@ class DiskTier(HandsOutFiles, Lasts):
             self._brought(key, (validated_at, expires_at))
         return done
 
-    def _brought(self, key: ObjectKey, times: tuple[float, float]) -> None:
+    def _brought(self, key: ObjectKey, times: Term) -> None:
         if self._turns is not None:
             self._turns.brought(key, times)
 

@@ -12,7 +12,7 @@ from s3warm.origin.base import NoRoom
 from s3warm.tiers import row as rows
 from s3warm.tiers.directory import open_body
 from s3warm.tiers.store import StoreError
-from s3warm.tiers.verified import check_size, check_touched, pieces, whole_inline
+from s3warm.tiers.verified import check_file, check_size, check_touched, pieces, whole_inline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ def _pieces(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Gen
         return
     descriptor, seal = open_body(shelf.directory.body(rows.file_name(row, row_key)))
     try:
-        check_size(row, seal.size)
-        if seal != row.seal:
-            check_touched(row, descriptor)
+        check_file(row, descriptor, seal)
         yield from pieces(row, descriptor)
     finally:
         os.close(descriptor)

@@ -9,12 +9,12 @@ from s3warm.origin.base import NoRoom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Any
 
     from s3warm.entries import FileEntry
     from s3warm.keys import ObjectKey
+    from s3warm.tiers.base import Found
     from s3warm.tiers.download import Download
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.trees import TreeDownload
@@ -51,9 +51,7 @@ class HandsOutFiles:
         file: FileEntry | None = self._use("file", None, lambda shelf: open_file(shelf, key))
         return file
 
-    def turn(
-        self, key: ObjectKey, found: Callable[[tuple[float, float] | None], bool], patience: float
-    ) -> AbstractContextManager[bool]:
+    def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[bool]:
         """See `FileTier.turn`."""
         shelf, turns = self._shelf, self._turns
         if shelf is None or turns is None:

@@ -188,7 +188,7 @@ class Landing:
                 if current and (old is None or old.validated_at <= row.validated_at):
                     replaced = shelf.replace(row_key, old, row, inline)
                 elif not store.names(name):
-                    shelf.room.write(rows.older_key(name), row._replace(state=rows.OLDER), GOES_FIRST)
+                    shelf.room.write_older(name, row, GOES_FIRST)
             unless_done.pop_all()
         return replaced, row
 

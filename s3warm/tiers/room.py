@@ -159,6 +159,12 @@ class Room:
         self._store.write(row_key, rows.pack(row), None, row.stored_size)
         self._store.rank(row_key, rank, row.stored_size + ROW_OVERHEAD)
 
+    def write_older(self, name: str, row: Row, rank: Rank) -> bytes:
+        """Let a file stand under a row of its own, as it is not the object's current body any more; the key of that row."""
+        key = rows.older_key(name)
+        self.write(key, row._replace(state=OLDER), rank)
+        return key
+
     def drop(self, row_key: bytes) -> None:
         """Remove a row and its file; inside a transaction. A file that is in use becomes an older one, a download goes on.
 
@@ -173,7 +179,7 @@ class Room:
                 elif free:
                     self._directory.remove(name)
                 elif row.state == WHOLE:
-                    self.write(rows.older_key(name), row._replace(state=OLDER), GOES_LAST)
+                    self.write_older(name, row, GOES_LAST)
                 else:
                     self._store.rank(row_key, _rank_of_file(row), row.stored_size + ROW_OVERHEAD)
                     return
@@ -199,12 +205,11 @@ class Room:
         Returns:
             Key of the row under which the old file stands from now on, to be dropped once this is committed, unless it is in use.
         """
-        name = None if old is None else rows.body_name(old)
-        if old is None or name is None or name == successor:
+        name = _outdated(old, successor)
+        if old is None or name is None:
             return None
-        key = rows.older_key(name)
         with self._pins.alone(name) as free:
-            self.write(key, old._replace(state=OLDER), GOES_FIRST if free else GOES_LAST)
+            key = self.write_older(name, old, GOES_FIRST if free else GOES_LAST)
         return key if free else None
 
     def supersede(self, old: Row | None, successor: str | None) -> str | None:
@@ -213,19 +218,21 @@ class Room:
         Returns:
             Name of the old file, to be removed once this is committed; None if there is none, or it is in use and has its own row now.
         """
-        name = None if old is None else rows.body_name(old)
-        if old is None or name is None or name == successor:
+        name = _outdated(old, successor)
+        if old is None or name is None:
             return None
         with self._pins.alone(name) as free:
             if not free:
-                self.write(rows.older_key(name), old._replace(state=OLDER), GOES_LAST)
+                self.write_older(name, old, GOES_LAST)
         return name if free else None
 
-    def remove_superseded(self, old: Row, name: str, row_key: bytes, text: str) -> None:
-        """Remove a file that was superseded by the row that says `text`, unless that was replaced in turn, perhaps by the old one.
+    def remove_superseded(self, old: Row | None, name: str | None, row_key: bytes, text: str) -> None:
+        """Remove the file, if any, that was superseded by the row that says `text`, unless that was replaced in turn, perhaps by the old one.
 
         If it cannot be removed, or somebody has begun to use it, it gets a row of its own.
         """
+        if old is None or name is None:
+            return
         with self.transaction():
             if self._store.text(row_key) != text:
                 return
@@ -233,7 +240,7 @@ class Room:
                 if free:
                     self._directory.remove(name)
                     return
-            self.write(rows.older_key(name), old._replace(state=OLDER), GOES_LAST)
+            self.write_older(name, old, GOES_LAST)
 
     def in_use(self, row_key: bytes) -> bool:
         """Whether somebody uses, or writes, the file that a row stands for."""
@@ -284,6 +291,12 @@ class Room:
                 self.drop(row_key)
                 freed += size
         return freed
+
+
+def _outdated(old: Row | None, successor: str | None) -> str | None:
+    """Name of the file of an old row that its successor's file does not take the place of."""
+    name = None if old is None else rows.body_name(old)
+    return None if name == successor else name
 
 
 def file_of(row_key: bytes, row: Row) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from zlib import crc32
 
 from s3warm import codec
@@ -264,16 +265,14 @@ class Shelf:
                 room.drop(row_key)
                 return False
             if staged is None:
-                superseded, replaced, text = None, self.replace(row_key, old, row, inline), ""
+                clean_up = partial(self.drop_replaced, self.replace(row_key, old, row, inline))
             else:
                 row = row._replace(seal=staged.publish())
-                superseded, replaced = room.supersede(old, rows.body_name(row, row_key)), None
-                text = self._write_row(row_key, row, None)
+                superseded = room.supersede(old, rows.body_name(row, row_key))
+                clean_up = partial(room.remove_superseded, old, superseded, row_key, self._write_row(row_key, row, None))
         if staged is not None:
             staged.committed()
-        if superseded is not None and old is not None:
-            room.remove_superseded(old, superseded, row_key, text)
-        self.drop_replaced(replaced)
+        clean_up()
         if needed < -AMPLE:
             return True
         room.hold_budget()

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s3warm.keys import ObjectKey
+    from s3warm.tiers.base import Found, Term
     from s3warm.tiers.pins import Pins
-
-    Times = tuple[float, float]
-    Found = Callable[[Times | None], bool]
 
 __all__ = ["Turns"]
 
@@ -32,13 +30,13 @@ class Turns:
         self._pins = pins
         self._sleep = sleep
         self._mine: dict[ObjectKey, int] = {}  # the thread whose turn it is
-        self._brought: dict[ObjectKey, Times] = {}  # what was brought in a turn that goes on
+        self._brought: dict[ObjectKey, Term] = {}  # what was brought in a turn that goes on
 
     def renew(self) -> None:
         """This is a forked child: the turns are its parent's."""
         self._mine, self._brought = {}, {}
 
-    def brought(self, key: ObjectKey, times: Times) -> None:
+    def brought(self, key: ObjectKey, times: Term) -> None:
         """It is there now, validated and expiring at those times. Where nobody says so, it is looked at when the turn ends."""
         if key in self._mine:
             self._brought[key] = times

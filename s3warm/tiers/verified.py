@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from s3warm.tiers.row import Row, Seal
 
-__all__ = ["check_size", "check_touched", "pieces", "whole_file", "whole_inline"]
+__all__ = ["check_file", "check_size", "check_touched", "pieces", "whole_file", "whole_inline"]
 
 WHOLE_FRAME = 8 * 2**20  # stored bytes; a larger frame is decompressed from its file piece by piece
 
@@ -37,14 +37,19 @@ def whole_file(row: Row, descriptor: int, seal: Seal) -> bytes:
     Raises:
         CorruptFrame: it is not the body that was written.
     """
-    check_size(row, seal.size)
-    if seal != row.seal:
-        check_touched(row, descriptor)
+    check_file(row, descriptor, seal)
     if row.codec == codec.RAW:
         return read_all(descriptor, row.stored_size)
     if row.stored_size > WHOLE_FRAME:
         return codec.decompressed_file(descriptor, row.info.size)
     return codec.decompress(read_all(descriptor, row.stored_size), row.info.size)
+
+
+def check_file(row: Row, descriptor: int, seal: Seal) -> None:
+    """Raises CorruptFrame if a file is not the one that was written; it is summed only if it is not as it was sealed."""
+    check_size(row, seal.size)
+    if seal != row.seal:
+        check_touched(row, descriptor)
 
 
 def check_size(row: Row, size: int) -> None:

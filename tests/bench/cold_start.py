@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import s3warm
 from tests.bench.bodies import KIB, MIB, noise
+from tests.bench.lean_place import BUCKET, variables
 from tests.bench.report import Line, Report, Table, number
 from tests.support.static_origin import StaticOrigin
 
@@ -30,7 +31,7 @@ __all__ = ["run"]
 ROOT = Path(__file__).parents[2]
 STARTS = 21
 PATIENCE = 60.0  # seconds for one process
-BUCKET, COLD, WARM = "bench-bucket", "cold.bin", "warm.bin"
+COLD, WARM = "cold.bin", "warm.bin"
 
 BARE = "a bare interpreter"
 RUNTIME = "what Lambda's runtime client imports"
@@ -90,17 +91,17 @@ def run(directory: str) -> Report:
 def _starts(origin: StaticOrigin, directory: str) -> dict[str, list[Start]]:
     """All processes, in an order that is drawn anew for each round; the first round writes bytecode and fills the caches."""
     warm = os.path.join(directory, "warm")
-    variables = _variables(origin.endpoint, directory)
-    _start(SOURCES[FROM_DISK], {**variables, "S3WARM_DIRECTORY": warm})
+    environment = variables(origin.endpoint, HOME=directory, S3WARM_ORIGIN="lean", S3WARM_TTL="86400")
+    _start(SOURCES[FROM_DISK], {**environment, "S3WARM_DIRECTORY": warm})
     origin.forget()
-    _start(SOURCES[FROM_DISK] + TOLD, {**variables, "S3WARM_DIRECTORY": warm})  # it is what it is called
+    _start(SOURCES[FROM_DISK] + TOLD, {**environment, "S3WARM_DIRECTORY": warm})  # it is what it is called
     samples: dict[str, list[Start]] = {name: [] for name in SOURCES}
     order, draw = list(SOURCES), random.Random(0)
     for turn in range(STARTS + 1):
         draw.shuffle(order)
         for name in order:
             place = warm if name == FROM_DISK else os.path.join(directory, f"cold-{turn}")
-            started = _start(SOURCES[name], {**variables, "S3WARM_DIRECTORY": place})
+            started = _start(SOURCES[name], {**environment, "S3WARM_DIRECTORY": place})
             if turn:
                 samples[name].append(started)
     bytecode = importlib.util.cache_from_source(s3warm.__file__)
@@ -110,31 +111,15 @@ def _starts(origin: StaticOrigin, directory: str) -> dict[str, list[Start]]:
     return samples
 
 
-def _start(source: str, variables: Mapping[str, str]) -> Start:
+def _start(source: str, environment: Mapping[str, str]) -> Start:
     command = [sys.executable, "-c", source + DONE]
     begin = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=variables, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=environment, text=True, timeout=PATIENCE)
     whole = time.perf_counter() - begin
     if done.returncode:
         raise RuntimeError(f"a start failed:\n{source}\n{done.stderr}")
     ready, resident = map(float, done.stdout.split())
     return Start(whole, ready - begin, resident)
-
-
-def _variables(endpoint: str, home: str) -> dict[str, str]:
-    """The variables of the processes: no settings of whoever runs this. Bytecode is written, as a Lambda package has it with it."""
-    kept = ("LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {
-        "HOME": home,
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret" * 7,
-        "AWS_SESSION_TOKEN": "token" * 150,
-        "S3WARM_ORIGIN": "lean",
-        "S3WARM_TTL": "86400",
-    }
 
 
 def _lines(medians: Mapping[str, Start]) -> list[Line]:

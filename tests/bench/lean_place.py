@@ -14,7 +14,14 @@ __all__ = ["BUCKET", "like_lambda", "variables"]
 
 BUCKET = "bench-bucket"
 _OURS = ("AWS_", "S3WARM_")
-_OTHERS = ("REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HOME")  # HOME: there may be a configuration in it
+_OTHERS = (
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "HOME",  # there may be a configuration in it
+    "PYTHONDONTWRITEBYTECODE",  # a Lambda package has its bytecode with it
+)
 
 
 def variables(endpoint: str, environ: Mapping[str, str] = os.environ, **more: str) -> dict[str, str]:

@@ -15,8 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from unittest.mock import patch
 
 from tests.bench.interleave import calls, interleave
+from tests.bench.lean_place import BUCKET, variables
 from tests.bench.report import Report, Table, number
 from tests.support.static_origin import StaticOrigin
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 ROOT = Path(__file__).parents[2]
-BUCKET, KEY, BODY = "bench-bucket", "first/1 KiB.bin", bytes(range(256)) * 4
+KEY, BODY = "first/1 KiB.bin", bytes(range(256)) * 4
 STARTS, ROUNDS, TURN = 15, 15, 0.05
 MIB = 2**20
 BARE, OURS = "bare interpreter", "import s3warm, which all of them begin with"
@@ -133,11 +135,9 @@ def run(directory: str) -> Report:
     """Measure starts and requests, and show both."""
     with StaticOrigin() as origin:
         etag = origin.put(BUCKET, KEY, BODY)
-        os.environ.update(
-            zip(NAMES, (BUCKET, KEY, "eu-west-1", origin.endpoint, "AKIDEXAMPLE", "secret" * 7, "token" * 150), strict=True)
-        )
-        starts = _starts()
-        wall, cpu = _requests(etag, time.perf_counter_ns), _requests(etag, time.process_time_ns)
+        with patch.dict(os.environ, variables(origin.endpoint, BENCH_BUCKET=BUCKET, BENCH_KEY=KEY), clear=True):
+            starts = _starts()
+            wall, cpu = _requests(etag, time.perf_counter_ns), _requests(etag, time.process_time_ns)
     rows, costs = [], []
     medians = {name: [statistics.median(values) for values in zip(*samples, strict=True)] for name, samples in starts.items()}
     figures: dict[str, Any] = {}
@@ -177,14 +177,10 @@ def _starts() -> dict[str, list[tuple[float, float]]]:
     sources = {BARE: f"import os\n{RESIDENT}", OURS: f"import os\nimport s3warm\n{RESIDENT}"}
     sources |= {way.name: "import s3warm\n" + ENVIRONMENT.format(names=NAMES) + way.source + FIRST + RESIDENT for way in WAYS}
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in sources}
-    # A Lambda package has its bytecode with it.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for turn in range(STARTS + 1):
         for name, source in sources.items():
             begin = time.perf_counter()
-            said = subprocess.run(
-                [sys.executable, "-c", source], check=True, capture_output=True, cwd=ROOT, env=environment, text=True
-            )
+            said = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, cwd=ROOT, text=True)
             if turn:
                 samples[name].append((time.perf_counter() - begin, float(said.stdout)))
     return samples

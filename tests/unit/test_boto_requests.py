@@ -20,7 +20,7 @@ from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError
 
 from s3warm.keys import ObjectKey
 from s3warm.origin import boto
-from s3warm.origin.base import Damaged, Late, Listed, Request, TransportError
+from s3warm.origin.base import KEPT, Damaged, Late, Listed, Request, TransportError
 from s3warm.origin.boto import BotoRequests, BotoResponse
 from tests.support.supplier import KEY, filled
 
@@ -358,7 +358,7 @@ def test_no_more_connections_are_used_than_the_users_client_keeps(pool: object, 
     client = SimpleNamespace(meta=SimpleNamespace(config=SimpleNamespace(max_pool_connections=pool)))
     assert BotoRequests(client).connections == connections
     assert BotoRequests(Client(answer(Body()))).connections == 10, "a stub does not say"
-    assert BotoRequests().connections == boto.KEPT
+    assert BotoRequests().connections == KEPT
 
 
 def test_a_client_of_its_own_is_made_when_it_is_needed_and_anew_for_new_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
