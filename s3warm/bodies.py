@@ -10,9 +10,9 @@ from s3warm.origin.base import PART, Fetched, NoRoom, buffers_within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from s3warm.arrival import Arrival
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Incoming, NotModified, Origin
-    from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Account, Download, FileTier, HotTier
 
 __all__ = ["Bodies"]

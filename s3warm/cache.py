@@ -104,6 +104,7 @@ class ReadThrough(Front, Paths):
             for tier in self._tiers:
                 tier.expire(where)
             self._flights.forget(where)
+            self._revalidation.forget(where)
             # Once more: a flight that was forgotten just now may have stored, since, what it had found before.
             for tier in self._tiers:
                 tier.expire(where)
@@ -124,6 +125,7 @@ class ReadThrough(Front, Paths):
         for tier in self._tiers:
             tier.clear()
         self._flights.forget_all()
+        self._revalidation.forget_all()
         for tier in self._tiers:  # see `invalidate`
             tier.clear()
         self._announcer.announce()
@@ -145,6 +147,7 @@ class ReadThrough(Front, Paths):
     def suspend(self) -> None:
         """Count all that is held as stale, and hold no connection and no database until the next use: see `lambda_hooks`."""
         self._flights.forget_all()
+        self._revalidation.forget_all()
         for tier in self._tiers:
             tier.expire_all()
         if self._files is not None:
@@ -169,30 +172,46 @@ class ReadThrough(Front, Paths):
         if held is not None and self._revalidation.is_fresh(held, bound):
             self._memory.hit(where)
             return held
-        led = False
+        own = False  # whether the answer is of this call's making
 
         def load(flight: Flight[Entry]) -> Entry:
-            nonlocal led
-            led = True
+            nonlocal own
+            own = True
             return self._load(flight, where, bound)
 
         def late() -> Entry:
-            return self._revalidation.too_late(where, self._memory.get(where) or self._newer_on_disk(where, None), bound)
+            nonlocal own
+            own = True
+            return self._revalidation.too_late(where, self._copy(where), bound)
+
+        def meanwhile() -> Entry | None:
+            nonlocal own
+            stale = self._revalidation.meanwhile(self._copy(where), bound)
+            own = stale is not None
+            return stale
 
         try:
+            self._revalidation.check(where, bound)
             # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already, and must not be
             # kept in place of this one's answer.
             if bound == 0:
                 self._flights.forget(where)
-            entry: Entry = self._flights.run(where, load, terms=bound, join=bound != 0, late=late)
-            if not led and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
+            entry: Entry = self._flights.run(
+                where,
+                load,
+                terms=bound,
+                join=bound != 0,
+                late=late,
+                meanwhile=meanwhile if self._revalidation.serves_meanwhile else None,
+            )
+            if not own and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
                 entry = self._flights.run(where, load, terms=bound, join=False)
         except S3WarmError:
             self._counters.errors += 1
             raise
         finally:
             self._announcer.announce()
-        if not led:
+        if not own:
             self._counters.coalesced += 1
         return entry
 
@@ -205,18 +224,22 @@ class ReadThrough(Front, Paths):
         held = self._newer_on_disk(where, held) or held
         if held is not None and self._revalidation.is_fresh(held, bound):
             return self._promoted(flight, held)
-        with self._revalidation.turn(self._disk, where, held, bound) as there:
-            if there:  # another process has brought it
+        with self._revalidation.turn(self._disk, where, held, bound) as turn:
+            if turn.found:  # another process has brought it
                 held = self._newer_on_disk(where, held) or held
                 if held is not None and self._revalidation.is_fresh(held, bound):
                     return self._promoted(flight, held)
-            return self._revalidation.ask(flight, where, held, bound, self._bodies)
+            return self._revalidation.ask(flight, where, held, bound, want=self._bodies, turn=turn)
 
     def _promoted(self, flight: Flight[Entry], stored: Entry) -> Entry:
         """A body from the disk, in memory from now on."""
         self._counters.disk_hits += 1
         flight.store(lambda: self._memory.put(stored))
         return stored
+
+    def _copy(self, where: ObjectKey) -> Entry | None:
+        """A copy, fresh or not, from wherever there is one."""
+        return self._memory.get(where) or self._newer_on_disk(where, None)
 
     def _newer_on_disk(self, where: ObjectKey, held: Entry | None) -> Entry | None:
         """What the disk holds, if it was validated later than what memory holds: by another process, or before a crash."""

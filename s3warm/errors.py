@@ -91,6 +91,19 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
     silence = 0.0
 
 
+def twin(error: S3WarmError, addition: str = "") -> S3WarmError:
+    """The same error to be raised once more, elsewhere or later: without the traceback, whose frames hold bodies, and the cause.
+
+    Example:
+        >>> str(twin(S3WarmError("s3://cfg/flags.json: gone", bucket="cfg"), " (a moment ago)"))
+        's3://cfg/flags.json: gone (a moment ago)'
+    """
+    copy = type(error)(f"{error}{addition}", bucket=error.bucket, key=error.key)
+    if isinstance(error, OriginUnavailableError) and isinstance(copy, OriginUnavailableError):
+        copy.outage = error.outage
+    return copy
+
+
 def late(where: ObjectKey, message: str) -> OriginUnavailableError:
     """The error for a caller who has no more time to wait, which says nothing of S3."""
     error = OriginUnavailableError(message, bucket=where.bucket, key=where.key)

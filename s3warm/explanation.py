@@ -27,6 +27,9 @@ class Explanation(NamedTuple):
     age: float | None = None
     expires_in: float | None = None
     verified_by: str | None = None
+    refusal: str | None = (
+        None  # what a call is told without asking S3, since that has just failed, or said that there is none (negative_ttl)
+    )
 
     @property
     def fresh(self) -> bool:
@@ -36,7 +39,7 @@ class Explanation(NamedTuple):
     def __str__(self) -> str:
         name = f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
         if self.age is None or self.expires_in is None or self.size is None:
-            return f"{name}\n  not held; the next call fetches it"
+            return f"{name}\n  not held; {self.refusal or 'the next call fetches it'}"
         expiry = "expired: the next call revalidates it"
         if self.fresh:
             expiry = "never expires" if self.expires_in == float("inf") else f"fresh for {self.expires_in:.1f} s"
@@ -53,11 +56,11 @@ class Explanation(NamedTuple):
         )
 
 
-def explain(where: ObjectKey, held: list[Held], now: float) -> Explanation:
-    """The explanation of what the tiers hold for one object."""
+def explain(where: ObjectKey, held: list[Held], now: float, refusal: Exception | None = None) -> Explanation:
+    """The explanation of what the tiers hold for one object, and of what is raised in place of asking for it."""
     nothing = Explanation(where.bucket, where.key, where.version_id, ())
     if not held:
-        return nothing
+        return nothing._replace(refusal=None if refusal is None else str(refusal))
     newest = max(held, key=lambda found: found.validated_at)
     stored = next((found for found in held if found.tier == "disk"), None)
     return nothing._replace(

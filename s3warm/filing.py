@@ -14,10 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from io import RawIOBase
 
+    from s3warm.arrival import Arrival
     from s3warm.entries import Metadata, Pin
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Fetched, Incoming, NotModified, Origin
-    from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Account, Download, FileTier, HotTier
 
 __all__ = ["Filing", "PinnedFile", "Streaming"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from s3warm.metrics import Announcer, Counters
     from s3warm.revalidation import Revalidation
     from s3warm.singleflight import Flight, SingleFlight
-    from s3warm.tiers.base import FileTier
+    from s3warm.tiers.base import FileTier, Turn
     from s3warm.trees import Planting
 
 __all__ = ["Finder"]
@@ -52,23 +52,34 @@ class Finder:
             mine = self._load(flight, where, bound)
             return mine
 
-        def late() -> FileEntry:
+        def stale(answer: Callable[[FileEntry | None], FileEntry | None]) -> FileEntry | None:
+            """The copy that is held, if `answer` lets it stand in."""
             nonlocal mine
             held = self._files.file(where)
             try:
-                mine = self._revalidation.too_late(where, held, bound)
-            except BaseException:
-                if held is not None:
+                mine = answer(held)
+                return mine
+            finally:
+                if held is not None and mine is None:
                     held.pin.release()
-                raise
-            return mine
+
+        def late() -> FileEntry:
+            given = stale(lambda held: self._revalidation.too_late(where, held, bound))
+            assert given is not None
+            return given
+
+        def meanwhile() -> FileEntry | None:
+            return stale(lambda held: self._revalidation.meanwhile(held, bound))
 
         try:
+            self._revalidation.check(where, bound)
             if bound == 0:
                 self._flights.forget(where)
-            join = bound != 0
+            join, serves_meanwhile = bound != 0, self._revalidation.serves_meanwhile
             while True:
-                entry: FileEntry = self._flights.run(where, load, terms=("file", bound), join=join, late=late)
+                entry: FileEntry = self._flights.run(
+                    where, load, terms=("file", bound), join=join, late=late, meanwhile=meanwhile if serves_meanwhile else None
+                )
                 found = mine or self._found(where, entry, bound)
                 if found is not None:
                     return found
@@ -86,23 +97,25 @@ class Finder:
         elif held is not None:
             self._counters.disk_hits += 1
             return held
-        with self._revalidation.turn(self._files, where, held, bound):
+        with self._revalidation.turn(self._files, where, held, bound) as turn:
             held = self._files.file(where)
             if held is not None and self._revalidation.is_fresh(held, bound):  # another process has brought it
                 self._counters.disk_hits += 1
                 return held
             given: FileEntry | None = None
             try:
-                given = self._ask(flight, where, held, bound)
+                given = self._ask(flight, where, held, bound, turn)
                 return given
             finally:
                 # It was held on to while S3 was asked, so that a 304 could be answered.
                 if held is not None and (given is None or given.pin is not held.pin):
                     held.pin.release()
 
-    def _ask(self, flight: Flight[FileEntry], where: ObjectKey, held: FileEntry | None, bound: float | None) -> FileEntry:
+    def _ask(
+        self, flight: Flight[FileEntry], where: ObjectKey, held: FileEntry | None, bound: float | None, turn: Turn
+    ) -> FileEntry:
         want: Filing | Planting = self._planting() if where.tree else self._filing
-        return self._revalidation.ask(flight, where, held, bound, want)
+        return self._revalidation.ask(flight, where, held, bound, want=want, turn=turn)
 
     def _found(self, where: ObjectKey, entry: FileEntry, bound: float | None) -> FileEntry | None:
         """What another thread's flight has brought, with a pin of one's own; None if it is gone again."""

@@ -35,9 +35,10 @@ class Stats(NamedTuple):
     misses: int = 0  # the body came from S3, nothing was held
     revalidated: int = 0  # S3 said 304
     replaced: int = 0  # S3 said 200 to a revalidation
-    stale_served: int = 0
+    stale_served: int = 0  # a stale copy stood in: S3 is out of reach, or is being asked by another
     coalesced: int = 0  # answered by another thread's flight
     removed: int = 0  # 404 or AccessDenied evicted it
+    negative_hits: int = 0  # a 404 that was remembered; an error, too
     errors: int = 0  # calls that raised
     origin_requests: int = 0
     origin_bytes: int = 0  # bodies received

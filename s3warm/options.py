@@ -19,6 +19,8 @@ class Options(TypedDict, total=False):
     ttl: float | timedelta | None
     ttl_jitter: float
     stale_if_error: float | timedelta
+    stale_while_revalidate: float | timedelta
+    negative_ttl: float | timedelta
     memory_budget: int | str | Share | None
     disk_budget: int | str | Share | None
     directory: str | os.PathLike[str] | None

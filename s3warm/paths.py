@@ -11,6 +11,7 @@ from s3warm.filing import Filing, PinnedFile, Streaming
 from s3warm.finder import Finder
 from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.origin.base import NoRoom
+from s3warm.tiers.base import Turn
 from s3warm.values import seconds
 
 TYPE_CHECKING = False
@@ -274,7 +275,7 @@ class Paths:
         try:
             self._flights.run(
                 where,
-                lambda flight: self._revalidation.ask(flight, where, None, None, streaming),
+                lambda flight: self._revalidation.ask(flight, where, None, None, want=streaming, turn=Turn()),
                 terms=streaming,
                 join=False,
             )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from contextlib import closing
 
 from s3warm import deadlines
+from s3warm.absence import Absences
+from s3warm.arrival import Arrival
 from s3warm.chance import draw
 from s3warm.errors import (
     AccessDeniedError,
@@ -15,94 +16,32 @@ from s3warm.errors import (
     ObjectTooLargeError,
     OriginUnavailableError,
     late,
+    twin,
 )
 from s3warm.metrics import Event
 from s3warm.origin.base import NoRoom, NotModified
-from s3warm.record import NamedTuple
 from s3warm.rules import freshness
 from s3warm.settings import DEFAULT_TTL
+from s3warm.tiers.base import Turn
 from s3warm.watch import OriginWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Protocol, TypeVar
+    from typing import Any
 
-    from s3warm.entries import Entry, FileEntry, Metadata
+    from s3warm.arrival import H, Held, Want
+    from s3warm.errors import S3WarmError
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
     from s3warm.tiers.base import FileTier, Term, Tier
 
-    Held = Entry | FileEntry  # a body that may be confirmed, or stand in
-    H = TypeVar("H", Entry, FileEntry)
-
-    class Want(Protocol[H]):
-        """What a caller wants of an object: its bytes, a file, a stream."""
-
-        def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Any:
-            """What S3 has now: `NotModified`, or what `receive` takes and `close` ends."""
-            ...
-
-        def receive(self, incoming: Any, arrival: Arrival, /) -> H:
-            """Take the body that is on its way, and keep it if it may be kept."""
-            ...
-
-        def confirmed(self, entry: H) -> None:
-            """The body is the current one; every tier that holds it knows."""
-            ...
-
-
-__all__ = ["Arrival", "Revalidation", "Times"]
+__all__ = ["Revalidation"]
 
 PATIENCE = 30.0  # seconds to wait for another process that is bringing the object: 2.5 GB over one connection
 PATIENCE_WITH_COPY = 2.0  # seconds, where a copy could stand in
-
-
-class Times(NamedTuple):
-    """For how long a body that has just come is fresh, and whether it may be kept at all."""
-
-    validated_at: float
-    expires_at: float
-    keep: bool
-
-
-class Arrival:
-    """200: a body is on its way, asked for at `asked_at` by the leader of `flight`."""
-
-    def __init__(self, parent: Revalidation, flight: Flight[Any], where: ObjectKey, held: Held | None, asked_at: float) -> None:
-        self._parent = parent
-        self.flight = flight
-        self.where = where
-        self.asked_at = asked_at
-        self._began = time.monotonic()
-        self.held = held
-        # A clock that was set back: what was validated "later" would outrank this, and come back when the clock gets there.
-        self.supersedes = held is not None and held.validated_at > asked_at
-
-    def give_up_held(self) -> bool:
-        """Let go of the file that is held, since its room is needed, so that it cannot stand in any more; False if there is none."""
-        held, self.held = self.held, None
-        pin = getattr(held, "pin", None)
-        if pin is not None:
-            pin.release()
-        return pin is not None
-
-    def times(self, info: Metadata) -> Times:
-        """See `Times`."""
-        control = freshness.parse_cache_control(info.cache_control)
-        # Without an ETag nothing could ever be revalidated.
-        keep = bool(info.etag) and not control.no_store
-        return Times(self.asked_at, self._parent.expiry(self.where, self.asked_at, control), keep)
-
-    def complete(self, size: int) -> None:
-        """The whole body is here: S3 takes that long for one of `size` bytes."""
-        self._parent.learn(size, time.monotonic() - self._began)
-
-    def progress(self, so_far: int, size: int) -> None:
-        """Tell whoever listens how far the transfer is."""
-        self._parent.announcer.tell(Event("progress", self.where.bucket, self.where.key, so_far, total=size))
 
 
 class Revalidation:
@@ -124,10 +63,12 @@ class Revalidation:
         self._tiers = tiers
         self._clock = clock
         self._counters = counters
-        self.learn = learn
+        self._learn = learn
         self._forget = forget
-        self.announcer = announcer
+        self._announcer = announcer
         self._watch = OriginWatch(troubles)
+        self._absences = Absences()
+        self.serves_meanwhile = settings.stale_while_revalidate > 0
 
     def is_fresh(self, held: Held, bound: float | None) -> bool:
         """Whether a body may be used without asking, by a call that accepts an age of `bound` seconds."""
@@ -138,26 +79,46 @@ class Revalidation:
         held = tier.describe(where)
         return held is not None and freshness.is_fresh(held.validated_at, held.expires_at, self._clock(), bound)
 
+    def check(self, where: ObjectKey, bound: float | None) -> None:
+        """Raises ObjectNotFoundError if S3 has said so, recently enough for a call that accepts an age of `bound` seconds."""
+        error = self._absences.known(where, float(self._clock()), bound)
+        if error is not None:
+            self._counters.negative_hits += 1
+            raise error
+
+    def refusal(self, where: ObjectKey) -> S3WarmError | None:
+        """What the next call for an object that is not held would raise without asking S3; None if it would ask."""
+        now = float(self._clock())
+        return self._absences.known(where, now, None) or self._watch.refusal(where, now)
+
+    def meanwhile(self, held: H | None, bound: float | None) -> H | None:
+        """A stale copy for a caller who would have to wait for another who is asking S3; None if it has to wait."""
+        if held is None or not self._may_stand_in(held, bound, self._settings.stale_while_revalidate):
+            return None
+        return self._serve_stale(held, "another is asking S3")
+
     @contextlib.contextmanager
-    def turn(self, tier: FileTier | None, where: ObjectKey, held: Held | None, bound: float | None) -> Iterator[bool]:
-        """Let other processes on the directory bring the object first, if they are at it; whether it is there now."""
+    def turn(self, tier: FileTier | None, where: ObjectKey, held: Held | None, bound: float | None) -> Iterator[Turn]:
+        """Let other processes on the directory bring the object first, if they are at it."""
         # With ttl=0 it is for this call to ask, as it is for each where nothing stays fresh; in an outage nobody waits for others to find
         # that out as well.
         never = held is not None and held.expires_at < held.validated_at
         asks = bound == 0 or (bound is None and (never or self._settings.ttl == 0))
         if tier is None or asks or not self._watch.may_ask(where, float(self._clock())):
-            yield False
+            yield Turn()
             return
         left = deadlines.left()
         patience = PATIENCE if held is None else PATIENCE_WITH_COPY
+        if held is not None and self._may_stand_in(held, bound, self._settings.stale_while_revalidate):
+            patience = 0.0
 
         def found(times: Term | None) -> bool:
             if times is None:
                 return self.is_found(tier, where, bound)
             return freshness.is_fresh(*times, self._clock(), bound)
 
-        with tier.turn(where, found, patience if left is None else min(patience, left)) as there:
-            yield there
+        with tier.turn(where, found, patience if left is None else min(patience, left)) as turn:
+            yield turn
 
     def ask(
         self,
@@ -165,7 +126,9 @@ class Revalidation:
         where: ObjectKey,
         held: H | None,
         bound: float | None,
+        *,
         want: Want[H],
+        turn: Turn,
     ) -> H:
         """The object as S3 has it now, or what may stand in for it.
 
@@ -175,13 +138,17 @@ class Revalidation:
             held: a body that is not fresh enough, if there is one.
             bound: the age in seconds that the call accepts.
             want: takes what S3 sends.
+            turn: what other processes have to do with it.
         """
         asked_at = float(self._clock())  # a clock of the user's may count whole seconds
-        stand_in = held if held is not None and bound != 0 and self._may_stand_in(held, asked_at) else None
-        if stand_in is not None and not self._watch.may_ask(where, asked_at):
-            return self._serve_stale(stand_in, "S3 failed a moment ago")
-        arrival = Arrival(self, flight, where, held, asked_at)
+        stand_in = held if held is not None and self._may_stand_in(held, bound, self._settings.stale_if_error) else None
+        instead = self._unasked(where, held, stand_in, bound, turn)
+        if instead is not None:
+            return instead
+        arrival = Arrival(flight, where, held, asked_at, expiry=self.expiry, learn=self._learn, announcer=self._announcer)
         try:
+            if turn.told is not None:
+                raise turn.told
             answer = want.fetch(where, if_none_match=held.etag if held is not None else None)
             if isinstance(answer, NotModified):
                 assert held is not None  # only asked conditionally for what is held, and held on to
@@ -191,13 +158,15 @@ class Revalidation:
                     entry = want.receive(answer, arrival)
                 self._arrived(where, held, entry, asked_at)
         except (ObjectNotFoundError, AccessDeniedError) as error:
-            self._watch.answered(where)
-            self.evict(where, error if held is not None else None)
+            turn.failure = twin(error)
+            self._refused(flight, where, held, error, asked_at)
             raise
         except (ObjectTooLargeError, NoRoom):
             self._watch.answered(where)
             raise
         except (OriginUnavailableError, IntegrityError) as error:
+            if not getattr(error, "late", False):
+                turn.failure = twin(error)
             # From now on, not from when it was asked: a time-out lasts longer than the first pauses.
             self._watch.failed(where, error, float(self._clock()))
             if stand_in is None or arrival.held is None:
@@ -205,7 +174,24 @@ class Revalidation:
             flight.alone = getattr(error, "late", False)
             return self._serve_stale(stand_in, str(error))
         self._watch.fetched(where)
+        self._absences.forget(where)
         return entry
+
+    def _unasked(self, where: ObjectKey, held: H | None, stand_in: H | None, bound: float | None, turn: Turn) -> H | None:
+        """What is answered without asking S3, as another process is at it, or S3 failed a moment ago; None if it is to be asked.
+
+        Raises:
+            S3WarmError: the object failed a moment ago, and nothing may stand in.
+        """
+        if turn.taken and (stale := self.meanwhile(held, bound)) is not None:
+            return stale
+        now = float(self._clock())
+        if stand_in is not None:
+            return None if self._watch.may_ask(where, now) else self._serve_stale(stand_in, "S3 failed a moment ago")
+        refusal = None if bound == 0 else self._watch.refusal(where, now)
+        if refusal is not None:
+            raise refusal
+        return None
 
     def too_late(self, where: ObjectKey, held: H | None, bound: float | None) -> H:
         """What the caller gets whose deadline has come while another was asking for it.
@@ -213,20 +199,39 @@ class Revalidation:
         Raises:
             OriginUnavailableError: nothing may stand in.
         """
-        if held is not None and bound != 0 and self._may_stand_in(held, float(self._clock())):
+        if held is not None and self._may_stand_in(held, bound, self._settings.stale_if_error):
             return self._serve_stale(held, "the deadline came before S3's answer")
         message = f"{where} could not be fetched: another thread or process was at it until the deadline"
         raise late(where, message)
 
-    def evict(self, where: ObjectKey, why: Exception | None) -> None:
-        """S3 says that there is no such object, or that it is not for us."""
+    def forget(self, where: ObjectKey) -> None:
+        """Whatever went wrong with the object before, ask S3 for it the next time."""
+        self._watch.forget(where)
+        self._absences.forget(where)
+
+    def forget_all(self) -> None:
+        """Ask S3 for what did not exist."""
+        self._absences.forget_all()
+
+    def _refused(
+        self,
+        flight: Flight[Any],
+        where: ObjectKey,
+        held: Held | None,
+        error: ObjectNotFoundError | AccessDeniedError,
+        asked_at: float,
+    ) -> None:
+        """S3 says that there is no such object, or that it is not for us: it goes from every tier."""
+        self._watch.answered(where)
+        if self._settings.negative_ttl and isinstance(error, ObjectNotFoundError):
+            self._note_absence(flight, where, error, asked_at)
         # Flights that began earlier may still bring what is gone: they store nothing any more.
         self._forget(where)
         for tier in self._tiers:
             tier.evict(where)
-        if why is not None:
+        if held is not None:
             self._counters.removed += 1
-            self._tell("removed", where, detail=type(why).__name__)
+            self._tell("removed", where, detail=type(error).__name__)
 
     def expiry(self, where: ObjectKey, validated_at: float, control: freshness.CacheControl) -> float:
         """Until when a body that was validated then is fresh."""
@@ -266,11 +271,25 @@ class Revalidation:
         self._tell("stale_served", held.object, size=held.size, detail=why)
         return held._replace(stale=True)
 
-    def _may_stand_in(self, held: Held, now: float) -> bool:
-        settings = self._settings
+    def _may_stand_in(self, held: Held, bound: float | None, seconds: float) -> bool:
+        """Whether a copy may be served for so many seconds after its expiry; never to a call with ttl=0."""
+        if bound == 0 or not seconds:
+            return False
         control = freshness.parse_cache_control(held.info.cache_control)
-        return freshness.may_serve_stale(held.expires_at, now, settings.stale_if_error, control, settings.cache_control)
+        return freshness.may_serve_stale(held.expires_at, float(self._clock()), seconds, control, self._settings.cache_control)
+
+    def _note_absence(self, flight: Flight[Any], where: ObjectKey, error: ObjectNotFoundError, asked_at: float) -> None:
+        settings = self._settings
+        until = freshness.expires_at(
+            asked_at,
+            settings.negative_ttl,
+            freshness.CacheControl(),
+            settings.cache_control,
+            jitter=settings.ttl_jitter,
+            draw=draw(),
+        )
+        flight.store(lambda: self._absences.note(where, error, asked_at, until))
 
     def _tell(self, name: str, where: ObjectKey, *, size: int = 0, since: float | None = None, detail: str = "") -> None:
         passed = 0.0 if since is None else self._clock() - since
-        self.announcer.note(Event(name, where.bucket, where.key, size, passed, detail))
+        self._announcer.note(Event(name, where.bucket, where.key, size, passed, detail))

@@ -54,6 +54,20 @@ TABLE: tuple[Setting, ...] = (
         "for how long after expiry a copy may stand in while S3 is out of reach",
     ),
     Setting(
+        "stale_while_revalidate",
+        0.0,
+        values.from_number_or_text,
+        "seconds or a timedelta, 0 or more",
+        "for how long after expiry a copy is served while another thread or process is asking S3 (RFC 5861); 0: callers wait for its answer",
+    ),
+    Setting(
+        "negative_ttl",
+        0.0,
+        values.from_number_or_text,
+        "seconds or a timedelta, 0 or more",
+        "for how long a 404 is remembered, in this process; 0: not at all",
+    ),
+    Setting(
         "memory_budget",
         None,
         values.budget,
@@ -139,6 +153,8 @@ class Settings:
     ttl: float | None
     ttl_jitter: float
     stale_if_error: float
+    stale_while_revalidate: float
+    negative_ttl: float
     memory_budget: int | Share | None
     disk_budget: int | Share | None
     directory: str | None

@@ -79,6 +79,7 @@ class SingleFlight(Generic[T]):
         terms: object = None,
         join: bool = True,
         late: Callable[[], T] | None = None,
+        meanwhile: Callable[[], T | None] | None = None,
     ) -> T:
         """The result of `work`, done here or by the flight that is under way for `key`.
 
@@ -88,6 +89,7 @@ class SingleFlight(Generic[T]):
             terms: on which it is wanted; only a flight on the same terms is joined, as another's result may not do.
             join: False begins a flight of one's own, which those that come later join.
             late: what to do when the deadline of this thread comes before the end of another's flight.
+            meanwhile: what those get who would have to wait for another's flight, and need not; None: they wait.
         """
         while True:
             with self._lock:
@@ -104,6 +106,8 @@ class SingleFlight(Generic[T]):
             if leads:
                 return self._lead(key, flight, work)
             assert flight.done is not None
+            if meanwhile is not None and (given := meanwhile()) is not None:
+                return given
             if not flight.done.wait(deadlines.left() if late is not None else None):
                 assert late is not None
                 return late()

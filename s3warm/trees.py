@@ -16,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from s3warm.arrival import Arrival
     from s3warm.entries import FileEntry
     from s3warm.origin.base import Listed, Origin
-    from s3warm.revalidation import Arrival
     from s3warm.tiers.base import Account, FileTier, TreeDownload
 
 __all__ = ["Planting"]

@@ -38,13 +38,14 @@ class Outages:
         self._silence[bucket] = self._silence.get(bucket, 0.0) + seconds
         return self._silence[bucket] >= LONG
 
-    def may_ask(self, bucket: str, now: float) -> bool:
-        """Whether it is time to ask (again)."""
+    def rest(self, bucket: str, now: float) -> float:
+        """Seconds for which to leave it in peace from now on; 0 if it is time to ask (again)."""
         outage = self._open.get(bucket)
         if outage is None:
-            return True
+            return 0.0
         failures, since = outage
-        return not since <= now < since + retry_after(failures)
+        until = since + retry_after(failures)
+        return until - now if since <= now < until else 0.0
 
     def over(self, bucket: str) -> bool:
         """The origin has answered; True if that ends an outage."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, Self
 
     from s3warm.entries import Entry, FileEntry, Metadata
+    from s3warm.errors import S3WarmError
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Sink
 
@@ -188,10 +189,10 @@ if TYPE_CHECKING:
             """Let go of files and of the database until the next use."""
             ...
 
-        def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[bool]:
+        def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[Turn]:
             """The right to ask S3 for the object, for the length of a block: one process at a time has it, who dies has given it up.
 
-            Others wait for at most `patience` seconds, and then enter without it. Gives whether the object was `found` after a wait: looked
+            Others wait for at most `patience` seconds, and then enter without it. Whether the object was `found` after a wait is looked
             for, or judged by when it was validated and expires, where that is known.
             """
             ...
@@ -267,7 +268,26 @@ if TYPE_CHECKING:
     Evicted = Callable[[ObjectKey, int], None]
 
 
-__all__ = ["Held", "Usage"]
+__all__ = ["Held", "Turn", "Usage"]
+
+
+class Turn:
+    """What the wait for the right to ask has come to, and, for those who wait in turn, what the asking came to.
+
+    Attributes:
+        found: the object is there now.
+        taken: another process still has the right.
+        told: the error with which the turn of another process ended.
+        failure: the error with which this one ends; set by whoever asked.
+    """
+
+    __slots__ = ("failure", "found", "taken", "told")
+
+    def __init__(self, *, found: bool = False, taken: bool = False, told: S3WarmError | None = None) -> None:
+        self.found = found
+        self.taken = taken
+        self.told = told
+        self.failure: S3WarmError | None = None
 
 
 class Usage(NamedTuple):

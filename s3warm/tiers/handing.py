@@ -6,6 +6,7 @@ import time
 from contextlib import nullcontext
 
 from s3warm.origin.base import NoRoom
+from s3warm.tiers.base import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class HandsOutFiles:
         file: FileEntry | None = self._use("file", None, lambda shelf: open_file(shelf, key))
         return file
 
-    def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[bool]:
+    def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[Turn]:
         """See `FileTier.turn`."""
         shelf, turns = self._shelf, self._turns
         if shelf is None or turns is None:
-            return nullcontext(enter_result=False)
+            return nullcontext(Turn())
         return turns.take(key, shelf.row_key(key).hex(), found, patience)
 
     def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:

@@ -12,10 +12,11 @@ import threading
 
 from s3warm.hashing import blake2b
 from s3warm.tiers.locks import EXCLUSIVE, FREE, SHARED, try_lock
+from s3warm.tiers.told import LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Pins"]
 
@@ -86,12 +87,20 @@ class Pins:
         with self._lock:
             return int.from_bytes(os.pread(self._descriptor(), _COUNTER, _counter(name)), "little")
 
-    def count_up(self, name: str) -> None:
-        """Let all processes see that something has happened; for the holder of a claim."""
+    def count_up(self, name: str, said: Callable[[int], bytes] = lambda _: b"") -> None:
+        """Let all processes see that something has happened, and what is `said` of it, given the new count; for the holder of a claim."""
         with self._lock:
             place = _counter(name)
-            count = int.from_bytes(os.pread(self._descriptor(), _COUNTER, place), "little")
-            os.pwrite(self._descriptor(), (count + 1).to_bytes(_COUNTER, "little"), place)
+            count = int.from_bytes(os.pread(self._descriptor(), _COUNTER, place), "little") + 1
+            note = said(count)
+            if note:
+                os.pwrite(self._descriptor(), note, _note(name))
+            os.pwrite(self._descriptor(), count.to_bytes(_COUNTER, "little"), place)
+
+    def said(self, name: str) -> bytes:
+        """What was last said of a name, or of one of the few that share its place."""
+        with self._lock:
+            return os.pread(self._descriptor(), LENGTH, _note(name))
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[bool]:
@@ -155,6 +164,11 @@ def _open(path: str) -> int:
 def _counter(name: str) -> int:
     """Where the counter of a name lies; locks and content of a file are nothing to each other."""
     return _byte(name) % _COUNTERS * _COUNTER
+
+
+def _note(name: str) -> int:
+    """Where lies what is said of a name: behind the counters, in a file that has holes where nothing ever was."""
+    return _COUNTERS * _COUNTER + _byte(name) % _COUNTERS * LENGTH
 
 
 def _byte(name: str) -> int:

@@ -1,7 +1,8 @@
 """Whose turn it is to ask S3 for an object, agreed on by all processes on a directory: one asks, the others wait and find what it brought.
 
 A turn ends with its holder, however that dies. Who ends one and leaves nothing behind (the object may not be kept, S3 is out of reach) says so
-by a count in the file of the locks; then those who wait ask all at once, rather than one after the other.
+by a count in the file of the locks, and why, if it was S3's fault: then those who wait have their answer. Otherwise they ask all at once, rather
+than one after the other.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import contextlib
 import threading
 import time
 
+from s3warm.tiers.base import Turn
+from s3warm.tiers.told import pack, unpack
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from s3warm.errors import S3WarmError
     from s3warm.keys import ObjectKey
     from s3warm.tiers.base import Found, Term
     from s3warm.tiers.pins import Pins
@@ -42,7 +47,7 @@ class Turns:
             self._brought[key] = times
 
     @contextlib.contextmanager
-    def take(self, key: ObjectKey, name: str, found: Found, patience: float) -> Iterator[bool]:
+    def take(self, key: ObjectKey, name: str, found: Found, patience: float) -> Iterator[Turn]:
         """Wait for the turn, and have it for the length of the block.
 
         Args:
@@ -53,44 +58,51 @@ class Turns:
             patience: seconds to wait. Then the block is entered without a turn.
 
         Yields:
-            Whether it is there now. (The turn is not needed then, and given up.)
+            What the wait came to. (If it is there now, or its failure is known, the turn is not needed, and given up.)
         """
         name = f"turn {name}"
         if self._mine.get(key) == threading.get_ident():  # a hook that asks for the object whose progress it is told
-            yield False
+            yield Turn()
             return
-        mine, there = False, False
+        others: Turn | None = Turn()
         with contextlib.suppress(OSError):  # without locks everybody asks
-            mine, there = self._wait(name, found, patience)
-        if not mine:
-            yield there
+            others = self._wait(key, name, found, patience)
+        if others is not None:
+            yield others
             return
+        turn = Turn()
         self._mine[key] = threading.get_ident()
         try:
-            yield False
+            yield turn
         finally:
             self._mine.pop(key, None)
+            failure = turn.failure
             try:
                 with contextlib.suppress(OSError):
                     if not found(self._brought.pop(key, None)):
-                        self._pins.count_up(name)
+                        self._pins.count_up(name, lambda count: pack(name, count, failure) if failure else b"")
             finally:  # whatever the disk says, or nobody else gets a turn as long as this process lives
                 with contextlib.suppress(OSError):
                     self._pins.drop(name)
 
-    def _wait(self, name: str, found: Found, patience: float) -> tuple[bool, bool]:
-        """Whether it is this thread's turn, and whether what is wanted is there."""
+    def _wait(self, key: ObjectKey, name: str, found: Found, patience: float) -> Turn | None:
+        """What the turn of another process has come to; None if it is this thread's turn now."""
         if self._pins.claim(name):
-            return True, False
+            return None
         count = self._pins.count(name)
         until, pause = time.monotonic() + patience, _FIRST_POLL
         while not self._pins.claim(name):
-            if time.monotonic() >= until or self._pins.count(name) != count:
-                return False, found(None)
+            if (ended := self._pins.count(name)) != count:
+                return Turn(found=found(None), told=self._told(key, name, ended))
+            if time.monotonic() >= until:
+                return Turn(found=found(None), taken=True)
             self._sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
-        there = found(None)
-        if there or self._pins.count(name) != count:
+        there, ended = found(None), self._pins.count(name)
+        if there or ended != count:
             self._pins.drop(name)
-            return False, there
-        return True, False  # the holder has died
+            return Turn(found=there, told=self._told(key, name, ended))
+        return None  # the holder has died
+
+    def _told(self, key: ObjectKey, name: str, count: int) -> S3WarmError | None:
+        return unpack(self._pins.said(name), name, count, key)

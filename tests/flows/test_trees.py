@@ -29,6 +29,7 @@ from s3warm import (
 )
 from s3warm.origin.base import TransportError
 from s3warm.testing import FakeCache, FakeS3
+from s3warm.tiers.base import Turn
 from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.handing import HandsOutFiles
 from s3warm.tiers.landing import Landing
@@ -758,7 +759,7 @@ def test_two_caches_that_want_one_tree_at_the_same_time_fetch_it_once(fake: Fake
 
 def test_two_caches_that_fetch_one_tree_at_the_same_time_both_have_it(fake: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they do who are out of patience."""
-    monkeypatch.setattr(HandsOutFiles, "turn", lambda *_: nullcontext(enter_result=False))
+    monkeypatch.setattr(HandsOutFiles, "turn", lambda *_: nullcontext(Turn()))
     uri = plant(fake)
     together = threading.Barrier(2)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s3warm import Event, ObjectNotFoundError, OriginUnavailableError, deadline, revalidation
+from s3warm import AccessDeniedError, Event, ObjectNotFoundError, OriginUnavailableError, deadline, revalidation
 from s3warm.origin.base import Request
 from s3warm.testing import FakeCache, FakeS3
 from s3warm.tiers.pins import Pins
@@ -29,10 +29,11 @@ class World:
         count = Pins.count
 
         def counted(pins: Pins, name: str) -> int:  # asked for by whoever begins to wait
+            counted = count(pins, name)
             waiting.add(threading.get_ident())
             if len(waiting) >= self._expected:
                 self.waits.set()
-            return count(pins, name)
+            return counted
 
         monkeypatch.setattr(Pins, "count", counted)
         self.pool = ThreadPoolExecutor(8)
@@ -115,26 +116,6 @@ def test_who_leaves_nothing_to_find_lets_all_others_go_on_at_once(world: World) 
     assert len(world.s3.requests) == 4
 
 
-@pytest.mark.parametrize("error", [ObjectNotFoundError, OriginUnavailableError])
-def test_an_error_of_one_is_found_out_by_the_next(world: World, error: type[Exception]) -> None:
-    one, two = world.cache(), world.cache()
-
-    def change() -> None:
-        if error is ObjectNotFoundError:
-            del world.s3[URI]
-        else:
-            world.s3.down = True
-
-    sent = world.until_somebody_waits(then=change)
-    leading = world.pool.submit(one.get, URI)
-    assert sent.wait(30)
-    following = world.pool.submit(two.get, URI)
-    with pytest.raises(error):
-        leading.result(30)
-    with pytest.raises(error):
-        following.result(30)
-
-
 def test_who_asks_for_what_s3_says_now_waits_for_nobody(world: World) -> None:
     one, two = world.cache(), world.cache()
     sent = world.until_somebody_waits()
@@ -205,3 +186,88 @@ def test_a_hook_that_asks_for_the_object_whose_progress_it_is_told_waits_for_nob
     assert len(cache.get(uri)) == 9 * 2**20
     assert asked == [0, 9 * 2**20]
     assert not world.waits.is_set()
+
+
+@pytest.mark.parametrize("way", ["get", "path"])
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [("gone", ObjectNotFoundError), ("denied", AccessDeniedError), ("down", OriginUnavailableError)],
+)
+def test_those_that_wait_get_the_error_of_the_one_that_asked(
+    world: World, trouble: str, error: type[Exception], way: str
+) -> None:
+    caches = [world.cache() for _ in range(4)]
+
+    def change() -> None:
+        if trouble == "gone":
+            del world.s3[URI]
+        elif trouble == "denied":
+            world.s3.denied.add(URI)
+        else:
+            world.s3.down = True
+
+    asked: list[Request] = []
+    sent = world.until_somebody_waits(then=change, number=3)
+    hold = world.s3.before_answer
+    assert hold is not None
+
+    def count(request: Request) -> None:
+        asked.append(request)
+        if len(asked) == 1:
+            hold(request)
+            world.s3.before_answer = count
+
+    world.s3.before_answer = count
+    leading = world.pool.submit(getattr(caches[0], way), URI)
+    assert sent.wait(30)
+    following = [world.pool.submit(getattr(cache, way), URI) for cache in caches[1:]]
+    raised = []
+    for each in (leading, *following):
+        with pytest.raises(error) as caught:
+            each.result(30)
+        raised.append(caught.value)
+    assert len(asked) == 1, "one asked, and the others were told"
+    assert len({str(each) for each in raised}) == 1
+    assert {(getattr(each, "bucket", ""), getattr(each, "key", "")) for each in raised} == {("cfg", "flags.json")}
+
+
+def test_what_stands_in_for_the_one_that_asked_stands_in_for_those_that_wait(world: World) -> None:
+    caches = [world.cache() for _ in range(3)]
+    for cache in caches:
+        cache.get(URI)
+    world.s3.advance(60)
+
+    def fail() -> None:
+        world.s3.down = True
+
+    sent = world.until_somebody_waits(then=fail, number=2)
+    leading = world.pool.submit(caches[0].entry, URI)
+    assert sent.wait(30)
+    following = [world.pool.submit(cache.entry, URI) for cache in caches[1:]]
+    assert [each.result(30).stale for each in (leading, *following)] == [True] * 3
+    world.s3.down = False
+    assert [cache.entry(URI).stale for cache in caches] == [True] * 3, "each knows of the outage, and leaves S3 in peace"
+    assert [request.status for request in world.s3.requests] == [200]
+
+
+def test_a_waiter_for_something_else_is_told_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The few names that share a counter, and the place of a note, are told apart by the note."""
+    monkeypatch.setattr("s3warm.tiers.pins._COUNTERS", 1)
+    other = "s3://cfg/other.json"
+    world.s3[other] = b"other"
+    caches = [world.cache() for _ in range(2)]
+    second = threading.Event()
+
+    def hold(request: Request) -> None:
+        if request.object.key == "other.json" and not second.is_set():
+            second.set()
+            assert world.waits.wait(30)
+
+    world.s3.before_answer = hold
+    leading = world.pool.submit(caches[0].get, other)
+    assert second.wait(30)
+    following = world.pool.submit(caches[1].get, other)
+    assert world.waits.wait(30)
+    with pytest.raises(ObjectNotFoundError):
+        caches[1].get("s3://cfg/missing.json")
+    assert [leading.result(30), following.result(30)] == [b"other"] * 2

@@ -53,6 +53,7 @@ LAYERS: list[list[str]] = [
         "tiers.scattered",
         "tiers.recent",
         "tiers.slot",
+        "tiers.told",
     ],  # parts
     ["origin.boto", "origin.credentials", "origin.wire", "preloading", "tiers.intents", "tiers.order", "tiers.temporary"],
     ["origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
@@ -66,7 +67,7 @@ LAYERS: list[list[str]] = [
     ["tiers.download", "tiers.trees"],
     ["tiers.handing", "tiers.lasting"],
     ["tiers.disk"],
-    ["front", "watch"],  # orchestration
+    ["absence", "arrival", "front", "watch"],  # orchestration
     ["revalidation", "unmeasured"],
     ["bodies", "filing", "trees"],
     ["finder"],

@@ -135,7 +135,9 @@ class CacheMachine(RuleBasedStateMachine):
             body = None
             assert self.cache.explain("b", key).tiers == (), "what is gone is gone from every tier"
         except OriginUnavailableError:
-            assert self.s3.down, "only an outage makes S3 unavailable"
+            assert self.s3.down or (self.left_alone(key) and ttl != 0), (
+                "only an outage makes S3 unavailable, and the pause after it"
+            )
             return
         requests = len(self.s3.requests) - asked
         assert requests <= 1, "one request at most"
@@ -152,11 +154,15 @@ class CacheMachine(RuleBasedStateMachine):
             # A copy may have stood in.
             recent += [seen for time, seen in self.sightings[key] if self.s3.now < time + TTL + STALE]
         else:
-            still_left_alone = not self.cache._revalidation._watch.may_ask(locate("b", key), self.s3.now)
+            still_left_alone = self.left_alone(key)
             if still_left_alone:
                 recent += [seen for time, seen in self.sightings[key] if self.s3.now < time + TTL + STALE]
             assert still_left_alone or key not in self.must_ask, "after invalidate S3 is asked"
         assert body in recent, f"{len(body)} bytes that are older than {bound} s"
+
+    def left_alone(self, key: str) -> bool:
+        """Whether S3 failed so recently that it is not asked now."""
+        return not self.cache._revalidation._watch.may_ask(locate("b", key), self.s3.now)
 
     @rule(key=keys)
     def invalidate(self, key: str) -> None:

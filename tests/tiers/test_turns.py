@@ -35,8 +35,8 @@ def test_what_was_brought_is_not_looked_for_and_counts_if_others_may_not_use_it(
     pins: Pins, times: tuple[float, float] | None, counted: int
 ) -> None:
     turns, asked = Turns(pins), Asked()
-    with turns.take(KEY, "name", asked, 1.0) as there:
-        assert not there
+    with turns.take(KEY, "name", asked, 1.0) as turn:
+        assert not turn.found
         if times is not None:
             turns.brought(KEY, times)
     assert asked.times == [times]
@@ -61,9 +61,9 @@ def test_on_a_full_disk_the_turn_ends_all_the_same(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pins, "count_up", full)
-    with turns.take(KEY, "name", full if failing == "found" else Asked(), 1.0) as there:
-        assert not there
+    with turns.take(KEY, "name", full if failing == "found" else Asked(), 1.0) as turn:
+        assert not turn.found
     for each in (turns, others):
-        with each.take(KEY, "name", Asked(), 0.0) as there:
-            assert not there
+        with each.take(KEY, "name", Asked(), 0.0) as turn:
+            assert not turn.found
             assert KEY in each._mine, "it has the turn"

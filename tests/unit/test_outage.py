@@ -13,7 +13,7 @@ def test_the_peace_doubles_up_to_a_limit() -> None:
 
 
 def test_a_bucket_that_never_failed_may_be_asked() -> None:
-    assert Outages().may_ask("b", 0.0)
+    assert Outages().rest("b", 0.0) == 0
 
 
 @pytest.mark.parametrize(
@@ -22,23 +22,23 @@ def test_a_bucket_that_never_failed_may_be_asked() -> None:
 def test_after_one_failure_it_is_left_alone_for_a_second_whatever_the_clock_does(now: float, may: bool) -> None:
     outages = Outages()
     outages.failed("b", 1000.0)
-    assert outages.may_ask("b", now) is may
+    assert (outages.rest("b", now) == 0) is may
 
 
 def test_each_failure_in_a_row_counts_from_its_own_time() -> None:
     outages = Outages()
     outages.failed("b", 1000.0)
     outages.failed("b", 1001.0)
-    assert not outages.may_ask("b", 1002.9)
-    assert outages.may_ask("b", 1003.0)
+    assert outages.rest("b", 1002.9) > 0
+    assert outages.rest("b", 1003.0) == 0
 
 
 def test_other_buckets_are_not_concerned() -> None:
     outages = Outages()
     outages.failed("b", 1000.0)
-    assert outages.may_ask("c", 1000.0)
+    assert outages.rest("c", 1000.0) == 0
     assert not outages.over("c")
-    assert not outages.may_ask("b", 1000.0)
+    assert outages.rest("b", 1000.0) > 0
 
 
 def test_an_outage_is_over_once_and_the_next_one_begins_anew() -> None:
@@ -46,6 +46,6 @@ def test_an_outage_is_over_once_and_the_next_one_begins_anew() -> None:
     outages.failed("b", 1000.0)
     outages.failed("b", 1001.0)
     assert (outages.over("b"), outages.over("b")) == (True, False)
-    assert outages.may_ask("b", 1001.0)
+    assert outages.rest("b", 1001.0) == 0
     outages.failed("b", 1002.0)
-    assert outages.may_ask("b", 1003.0)
+    assert outages.rest("b", 1003.0) == 0

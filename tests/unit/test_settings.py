@@ -39,6 +39,10 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("stale_if_error", 0, 0.0),
     ("stale_if_error", "7200", 7200.0),
     ("stale_if_error", timedelta(days=1), 86400.0),
+    ("stale_while_revalidate", "30", 30.0),
+    ("stale_while_revalidate", timedelta(minutes=1), 60.0),
+    ("negative_ttl", 0, 0.0),
+    ("negative_ttl", "2.5", 2.5),
     *(
         (name, given, meant)
         for name in BUDGETS
@@ -116,6 +120,8 @@ NO_NUMBERS: tuple[Any, ...] = ("nan", "inf", "infMiB", 2**63, "1e300", b"64MiB",
 REFUSED: list[tuple[str, Any]] = [
     *refused("ttl", *NO_DURATIONS),
     *refused("stale_if_error", None, *NO_DURATIONS),
+    *refused("stale_while_revalidate", None, *NO_DURATIONS),
+    *refused("negative_ttl", None, *NO_DURATIONS),
     *refused("ttl_jitter", -0.1, 1, 1.0, 2, "1", "ten", None, True, float("nan"), float("inf"), timedelta(seconds=0.5)),
     *refused("memory_budget", *NO_SIZES, *NO_NUMBERS),
     *refused("disk_budget", *NO_SIZES, *NO_NUMBERS),
@@ -154,6 +160,8 @@ def test_defaults() -> None:
         "ttl": None,
         "ttl_jitter": 0.1,
         "stale_if_error": 3600.0,
+        "stale_while_revalidate": 0.0,
+        "negative_ttl": 0.0,
         "memory_budget": None,
         "disk_budget": None,
         "directory": None,

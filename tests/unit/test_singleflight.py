@@ -288,3 +288,17 @@ def test_after_a_recursion_the_outer_flight_can_still_be_joined(runs: Runs) -> N
     follower = runs.ask(never)
     go_on.set()
     assert (leader.result(WAIT), follower.result(WAIT)) == ("outer", "outer")
+
+
+def test_who_need_not_wait_does_not(runs: Runs) -> None:
+    leader, _, go_on = runs.led(lambda: "new", followers=3)
+    assert runs.flights.run("k", never, meanwhile=lambda: "old") == "old"
+    assert not leader.done()
+    followers = [runs.pool.submit(runs.flights.run, "k", never, meanwhile=lambda: None) for _ in range(3)]
+    go_on.set()
+    assert [each.result(WAIT) for each in (leader, *followers)] == ["new"] * 4
+
+
+def test_who_leads_is_not_asked_what_to_do_meanwhile() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    assert flights.run("k", lambda _: "new", meanwhile=lambda: "old") == "new"

@@ -149,6 +149,7 @@ def test_down_is_an_origin_that_cannot_be_reached_and_counts_no_request() -> Non
         with pytest.raises(s3warm.OriginUnavailableError, match="the fake S3 is down"):
             s3warm.get(URI)
         s3.down = False
+        s3.advance(1)
         assert s3warm.get(URI) == b"body"
         s3.down = True
         s3.advance(61)
