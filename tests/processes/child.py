@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import boto3
 
-from s3warm import Cache, Event
+from s3warm import Cache, Event, S3WarmError
 
 BUCKET = "bucket"
 
@@ -54,6 +54,25 @@ class Life:
 
     def get(self, key: str, ttl: float | None = None) -> str:
         return hashlib.sha256(self._cache.get(BUCKET, key, ttl=ttl)).hexdigest()
+
+    def get_by_many(self, key: str, threads: int) -> list[str]:
+        """What so many threads get that ask at once: the kinds of answers, and how many had each."""
+        together = threading.Barrier(threads)
+        answers: list[str] = []
+
+        def one() -> None:
+            together.wait()
+            try:
+                answers.append(self.get(key))
+            except S3WarmError as error:
+                answers.append(f"{type(error).__name__}: {error}")
+
+        asking = [threading.Thread(target=one) for _ in range(threads)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        return answers
 
     def path(self, key: str, ttl: float | None = None) -> str:
         with self._cache.path(BUCKET, key, ttl=ttl).open("rb") as file:

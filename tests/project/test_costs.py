@@ -17,6 +17,7 @@ import pytest
 
 from s3warm.testing import FakeCache, FakeS3
 from tests.support.entries import noise, text
+from tests.support.environs import unconfigure
 from tests.support.static_origin import StaticOrigin
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ def system_calls(directory: Path, endpoint: str, memory_budget: str) -> list[Cou
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "AWS_PROFILE", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    unconfigure(monkeypatch)
     with StaticOrigin() as origin:
         for name, body in {"first": b"first", "tiny": TINY, "file": FILE}.items():
             origin.put("bucket", name, body)

@@ -21,6 +21,7 @@ from s3warm import Cache, IntegrityError, OriginUnavailableError, S3WarmError
 from s3warm.origin import base, boto, wire
 from s3warm.tiers.disk import DiskTier
 from tests.soak.test_sigkill import bound_by_modes, check_sealed, files_below
+from tests.support.environs import unconfigure
 from tests.support.orphans import orphans
 from tests.support.static_origin import StaticOrigin
 from tests.support.supplier import full_jitter, shrink
@@ -188,16 +189,7 @@ def static(process: StaticOrigin, monkeypatch: pytest.MonkeyPatch, request: pyte
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setattr(boto, "READ_TIMEOUT", READ_TIMEOUT)
     monkeypatch.setattr(wire, "READ_TIMEOUT", READ_TIMEOUT)
-    for name in (
-        "AWS_CA_BUNDLE",
-        "REQUESTS_CA_BUNDLE",
-        "AWS_PROFILE",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "http_proxy",
-        "https_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)  # the small client leaves those to boto3
+    unconfigure(monkeypatch)
     full_jitter(monkeypatch, 0.0)
     threads = set(threading.enumerate())
     with bound_by_modes():
