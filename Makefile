@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format soak e2e lambda bench wheel clean
+.PHONY: help demo test check format faults soak e2e lambda bench wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,8 +27,15 @@ format: $(VENV)/.check  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-soak: $(VENV)/.lambda  ## faults, overwrites, kills and work in Lambda's box (root), ten times as much as CI has
-	SOAK=1 $(BIN)/python -m pytest -m 'not e2e' tests/soak $(addprefix tests/lambdabox/test_,memory.py edges.py crash.py)
+faults: $(VENV)/.test  ## random faults, kills, damage and odd input, two minutes of it
+	$(BIN)/python -m pytest -m 'faults and not e2e' -n auto --dist loadfile
+
+soak: $(VENV)/.lambda  ## the same, ten times as much and more, and work in Lambda's box (root); then what was tried, as a table
+	SOAK=1 $(BIN)/python -m pytest -m 'faults and not e2e'
+	SOAK=1 $(BIN)/python -m pytest -m 'not e2e' $(addprefix tests/lambdabox/test_,memory.py edges.py crash.py)
+	$(BIN)/python -m tests.support.gateway
+	SOAK=1 $(BIN)/python -m pytest -m 'faults and e2e' -rs tests/faults
+	$(BIN)/python -m tests.faults
 
 e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
 	$(BIN)/python -m tests.support.gateway

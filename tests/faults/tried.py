@@ -39,27 +39,32 @@ class Tried(NamedTuple):
     soak: bool
 
 
-def note(row: str, tried: str, outcome: str) -> None:
-    """Keep a line for the table, and say it. Only for what has held: a test that fails notes nothing.
+def note(row: str, tried: str, outcome: str, *, part: str = "") -> None:
+    """Keep a line for the table, and say it. Only for what has held: a test that fails notes nothing. A row may have parts.
 
     Example:
         note("fuzz", f"{inputs:,} inputs", "no exception but the documented ones")
     """
+    assert row in ROWS, row
     OUT.mkdir(exist_ok=True)
     line = Tried(row, tried, outcome, SOAK)
-    assert row in ROWS, row
-    (OUT / f"{row}.json").write_text(json.dumps(line._asdict()))
+    (OUT / f"{row}.{part}.json").write_text(json.dumps(line._asdict()))
     print(f"{ROWS[row]}: {tried}; {outcome}")
 
 
 def noted() -> list[Tried]:
-    """The lines of the last run."""
-    found = []
-    for row in ROWS:
-        path = OUT / f"{row}.json"
-        if path.exists():
-            found.append(Tried(**json.loads(path.read_text())))
-    return found
+    """The lines of the last run, those of one row together."""
+    found = [[Tried(**json.loads(path.read_text())) for path in sorted(OUT.glob(f"{row}.*.json"))] for row in ROWS]
+    return [
+        Tried(
+            row=parts[0].row,
+            tried="<br>".join(part.tried for part in parts),
+            outcome="<br>".join(part.outcome for part in parts),
+            soak=all(part.soak for part in parts),
+        )
+        for parts in found
+        if parts
+    ]
 
 
 def table(lines: list[Tried]) -> str:

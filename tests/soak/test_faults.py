@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
-import os
 import random
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ import urllib3.connection
 from s3warm import Cache, IntegrityError, OriginUnavailableError, S3WarmError
 from s3warm.origin import base, boto, wire
 from s3warm.tiers.disk import DiskTier
+from tests.faults.tried import SOAK, note
 from tests.soak.test_sigkill import bound_by_modes, check_sealed, files_below
 from tests.support.environs import unconfigure
 from tests.support.orphans import orphans
@@ -29,7 +29,7 @@ from tests.support.supplier import full_jitter, shrink
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SOAK = os.environ.get("SOAK") == "1"
+pytestmark = pytest.mark.faults
 SMALL, TRUE, STREAMS = (240, 30, 30) if SOAK else (12, 2, 2)  # for each origin
 BUCKET = "faults"
 MIB = 2**20
@@ -218,6 +218,13 @@ def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
     check_sealed(tmp_path / "cache")
     assert soak.right > transfers // 3
     assert soak.errors or not SOAK
+    origin = soak.cache.settings.origin
+    note(
+        "transfers",
+        f"{transfers} through {origin}, parts of {scale.part // 1024:,} KiB",
+        f"{soak.right} ended right at once, {soak.errors} with an error of ours, and right when the faults were over; nothing left behind",
+        part=f"{name}-{origin}",
+    )
 
 
 @pytest.mark.timeout(900)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from s3warm import OriginUnavailableError, paths
 from s3warm.origin import stream
+from tests.faults.tried import SOAK
 from tests.support.embedded import EmbeddedS3
 from tests.support.gateway import RadosGateway, missing
 from tests.support.orphans import NOTHING, orphans
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from s3warm import Cache
     from tests.support.proxy import RequestHead
 
-RUNS = (200 if os.environ.get("SOAK") == "1" else 20) // 5  # for each of the five ways
+pytestmark = pytest.mark.faults
+RUNS = (200 if SOAK else 20) // 5  # for each of the five ways
 PART, CHUNK = 64 * 1024, 8 * 1024
 KEY, TREE = "model.bin", "tree/"
 NAMES = ("a", "b.bin", "c/d", "c/large", "e")

@@ -31,6 +31,7 @@ from s3warm.keys import ObjectKey
 from s3warm.tiers import row as rows
 from s3warm.tiers.disk import DiskTier
 from s3warm.trees import Listing, Planting
+from tests.faults.tried import SOAK, note
 from tests.support.orphans import _texts, orphans
 from tests.support.static_origin import StaticOrigin
 from tests.support.supplier import shrink
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from s3warm.options import Options
 
-SOAK = os.environ.get("SOAK") == "1"
+pytestmark = pytest.mark.faults
 KILLS = 200 if SOAK else 20
 ROOT = pathlib.Path(__file__).parents[2]
 BUCKET = "kills"
@@ -410,6 +411,11 @@ def test_a_directory_survives_every_kill(tmp_path: pathlib.Path, monkeypatch: py
     assert kills == KILLS
     assert resumed >= KILLS // 10
     assert dangling <= kills
+    note(
+        "kills",
+        f"{kills} SIGKILLs of a process at work on one directory",
+        f"right bytes, no file left; {resumed} downloads resumed",
+    )
 
 
 @pytest.mark.timeout(900)
