@@ -18,6 +18,7 @@ import urllib3.connection
 
 from s3warm import Cache, IntegrityError, OriginUnavailableError, S3WarmError
 from s3warm.origin import base, boto, wire
+from s3warm.rules.outage import MAX_RETRY_AFTER
 from s3warm.tiers.disk import DiskTier
 from tests.faults.tried import SOAK, note
 from tests.soak.test_sigkill import bound_by_modes, check_sealed, files_below
@@ -69,7 +70,8 @@ class Soak:
         self.scale = scale
         self.directory = directory
         self.chance = random.Random(seed)
-        self.cache = Cache(directory=directory, namespace="soak", **options)
+        self.now = 1_700_000_000.0
+        self.cache = Cache(directory=directory, namespace="soak", clock=lambda: self.now, **options)
         self.right = self.errors = 0
         self._puts = 0
 
@@ -107,6 +109,7 @@ class Soak:
             message = str(error)
         finally:
             self.static.chaos(0, 0.0, [])
+            self.now += MAX_RETRY_AFTER
         assert f"s3://{BUCKET}/{number}" in message
         parts = sum(len(body) // self.scale.part + 1 for body in want.values())
         assert len(self.static.requests()) <= parts * REQUESTS
@@ -272,6 +275,7 @@ def test_threads_that_want_the_same_at_once_all_end_right_or_with_an_error_of_ou
         for thread in threads:
             thread.join()
         static.chaos(0, 0.0, [])
+        soak.now += MAX_RETRY_AFTER
         assert wrong == []
         soak.check_at_rest()
         assert all(getattr(soak, way)(number) == {"": want} for way in ways)
