@@ -215,7 +215,10 @@ class Paths:
             with contextlib.suppress(NoRoom):
                 self._look(float(self._clock()))
                 entry = self._finder.find(where, bound)
-                return io.BufferedReader(PinnedFile(entry.path, entry.pin))
+                try:
+                    return io.BufferedReader(PinnedFile(entry.path, entry.pin))
+                except OSError:  # the disk's own, as no descriptor was left: S3 has it all the same
+                    self._counters.disk_errors += 1
         return self._stream(where)
 
     # -- the ways through the house ----------------------------------------------------------------------------------------

@@ -32,11 +32,22 @@ def text(data: bytes) -> str | bytes:
 
 
 def discard_foreign(directory: str, known: frozenset[str]) -> None:
-    """Remove a database that is a link, of another format, or holds settings that this version does not write."""
+    """Remove a database that is a link, of another format, or holds settings that this version does not write.
+
+    Raises:
+        DatabaseError, ValueError: it is damaged.
+    """
     paths = database_files(directory)
     links = [path for path in paths if os.path.islink(path)]
     for path in links:
         os.unlink(path)
+    if (
+        not links
+        and os.path.exists(paths[0])
+        and os.path.getsize(paths[0]) == 0
+        and os.listdir(os.path.join(directory, "bodies"))
+    ):
+        raise sqlite3.DatabaseError("it is empty, beside bodies that it should know")
     if links or not _is_ours(paths[0], known):
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
@@ -53,10 +64,8 @@ def _is_ours(path: str, known: frozenset[str]) -> bool:
         names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
         return bool(version == USER_VERSION and names <= known)
     except sqlite3.OperationalError as error:
-        if "no such table" in str(error) or "malformed" in str(error):
+        if "no such table" in str(error):  # another's, or its maker died
             return False
-        raise  # busy, no descriptors, a full disk: nothing that speaks against the database
-    except (sqlite3.DatabaseError, UnicodeError, ValueError, TypeError):
-        return False
+        raise  # damaged; or busy, no descriptors, a full disk: nothing that speaks against the database
     finally:
         connection.close()

@@ -220,7 +220,7 @@ class Staged:
         self._directory, self._name, self._intent = directory, name, intent
         self._path = directory.partial(intent.text + _STAGED)
         self._target = directory.body(name)
-        self._published = self._committed = False
+        self._published = self._committed = self._cleaned = False
         self._descriptor = -1
 
     def write(self, chunks: Iterable[bytes | memoryview]) -> int:
@@ -241,15 +241,15 @@ class Staged:
         self._published = True
         return _seal(os.fstat(self._descriptor))
 
-    def committed(self) -> None:
-        """Its row is there."""
-        self._committed = True
+    def committed(self, *, cleaned: bool) -> None:
+        """Its row is there; `cleaned`: and nothing is left of what it replaced."""
+        self._committed, self._cleaned = True, cleaned
 
     def finish(self, is_current: Callable[[str], bool]) -> None:
         """Nothing is left to clean up; what was not published is discarded.
 
         Published, but its row was rolled back: the file goes, unless a row names it all the same (`is_current`). If that cannot be
-        known, the intent stays, so that the next one who opens the directory looks after the file.
+        known, or what it replaced could not be removed, the intent stays, so that the next one who opens the directory looks after it.
         """
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -263,7 +263,10 @@ class Staged:
         except BaseException:
             self._intent.leave()
             raise
-        self._intent.withdraw()
+        if self._committed and not self._cleaned:
+            self._intent.leave()
+        else:
+            self._intent.withdraw()
 
 
 def _seal(status: os.stat_result) -> Seal:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 
+from s3warm.rules import placement
 from s3warm.rules.budget import disk_budget
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Usage
@@ -49,6 +50,9 @@ REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
 REST_AFTER_BUSY = (
     5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
 )
+
+_OF_FILES = {"put a file", "download", "file"}
+_WRITING = {"put", "put a file", "download"}
 
 
 class DiskTier(HandsOutFiles, Lasts):
@@ -105,6 +109,7 @@ class DiskTier(HandsOutFiles, Lasts):
         self._errors: tuple[type[Exception], ...] = ()  # what an opened directory may raise
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
         self._doubts = Doubts()
+        self._failing: set[str] = set()  # what gave trouble and has not worked since
 
     def get(self, key: ObjectKey) -> Entry | None:
         """See `Tier.get`."""
@@ -114,7 +119,8 @@ class DiskTier(HandsOutFiles, Lasts):
 
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
-        admitted = self._write("put", None, lambda shelf: shelf.put(entry))
+        doing = "put" if placement.is_inline(len(entry.body)) else "put a file"
+        admitted = self._write(doing, None, lambda shelf: shelf.put(entry))
         if admitted is None and self._may_hold(entry.object):
             # It could not be written; what is held for the key may be older, and must not be found again.
             self.evict(entry.object)
@@ -220,7 +226,7 @@ class DiskTier(HandsOutFiles, Lasts):
     def _use(self, doing: str, otherwise: T, work: Callable[[Shelf], T]) -> T:
         """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble.
 
-        Each thing that is done has its own trouble: a full disk can be read all the while, and must not look mended by it.
+        One cause is one trouble, though reads, writes and removals meet it; see `_over`.
         """
         shelf = self._shelf or self._opened()
         if shelf is None:
@@ -235,7 +241,15 @@ class DiskTier(HandsOutFiles, Lasts):
         return result
 
     def _over(self, doing: str) -> None:
-        self._troubles.over(f"disk_{doing}", f"the cache directory {self.path} works again", directory=self.path)
+        """Something works. A body that was written shows that all does, if it is one in a file; other things show only that they do.
+
+        A full disk can be read all the while, and rows can be written where no file can be opened: neither must look mended by it.
+        """
+        if doing in _WRITING:
+            self._failing &= _OF_FILES if doing == "put" else set()
+        self._failing.discard(doing)
+        if not self._failing:
+            self._troubles.over("disk", f"the cache directory {self.path} works again", directory=self.path)
 
     def _trouble(self, doing: str, error: Exception) -> None:
         """Something of the disk's own went wrong: count it, report the first of its kind, and draw the consequences."""
@@ -244,7 +258,8 @@ class DiskTier(HandsOutFiles, Lasts):
         self._counters.disk_errors += 1
         message = f"the cache directory {self.path} gives trouble ({error}); s3warm goes on without"
         self._failed(error)
-        self._troubles.report(f"disk_{doing}", message, directory=self.path)
+        self._failing.add("file" if doing == "get" and isinstance(error, OSError) else doing)
+        self._troubles.report("disk", message, directory=self.path)
         if is_malformed(error):
             self._discard()
         elif is_busy(error):
@@ -262,8 +277,11 @@ class DiskTier(HandsOutFiles, Lasts):
             return self._shelf
 
     def _try_to_open(self) -> None:
-        from s3warm.tiers.store import StoreError, is_malformed
-
+        try:
+            from s3warm.tiers.store import StoreError, is_malformed
+        except OSError as error:  # no descriptor is left to read the module with
+            self._cannot_be_opened(error)
+            return
         try:
             try:
                 self._open()
@@ -272,19 +290,30 @@ class DiskTier(HandsOutFiles, Lasts):
                     raise
                 self._discard()
                 self._open()
+                self._made_anew(error)
         except StoreError as error:
-            self._let_go()
-            self._closed_until = time.monotonic() + REOPEN_AFTER
-            self._counters.disk_errors += 1
-            self._why = f" ({error})"
-            self._failed(error)
-            self._troubles.report(
-                "disk_open",
-                f"the cache directory {self.path} cannot be used ({error}); s3warm goes on with memory alone",
-                directory=self.path,
-            )
+            self._cannot_be_opened(error)
         else:
-            self._troubles.over("disk_open", f"the cache directory {self.path} can be used again", directory=self.path)
+            self._over("open")
+
+    def _cannot_be_opened(self, error: Exception) -> None:
+        self._let_go()
+        self._closed_until = time.monotonic() + REOPEN_AFTER
+        self._counters.disk_errors += 1
+        self._why = f" ({error})"
+        self._failed(error)
+        self._failing.add("open")
+        self._troubles.report(
+            "disk",
+            f"the cache directory {self.path} cannot be used ({error}); s3warm goes on with memory alone",
+            directory=self.path,
+        )
+
+    def _made_anew(self, error: Exception) -> None:
+        self._counters.disk_errors += 1
+        self._failed(error)
+        message = f"the database in the cache directory {self.path} was damaged ({error}); it was made anew"
+        self._troubles.report("disk_damaged", message, directory=self.path)
 
     def _open(self) -> None:
         from s3warm.tiers.directory import Directory

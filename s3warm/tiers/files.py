@@ -138,7 +138,7 @@ def _unfold(shelf: Shelf, row_key: bytes, row: Row, inline: bytes | None) -> Non
             if shelf.store.text(row_key) != rows.pack(row):
                 return  # replaced meanwhile
             replaced = shelf.replace(row_key, row, raw._replace(checksum=None, seal=staged.publish()), None)
-        staged.committed()
+        staged.committed(cleaned=True)  # what it replaced has a row of its own
     finally:
         room.staged_bytes -= size
         staged.finish(shelf.store.names)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 from s3warm.origin.base import NoRoom
 from s3warm.tiers.base import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -42,14 +43,18 @@ class HandsOutFiles:
         """See `FileTier.file`."""
         if self._in_doubt(key):
             return None
-        if key.tree:
-            from s3warm.tiers.trees import open_tree
 
-            tree: FileEntry | None = self._use("file", None, lambda shelf: open_tree(shelf, key))
-            return tree
-        from s3warm.tiers.files import open_file
+        def opened(shelf: Shelf) -> FileEntry | None:
+            # Imported in here, for there may be no descriptor left to read a module with.
+            if key.tree:
+                from s3warm.tiers.trees import open_tree
 
-        file: FileEntry | None = self._use("file", None, lambda shelf: open_file(shelf, key))
+                return open_tree(shelf, key)
+            from s3warm.tiers.files import open_file
+
+            return open_file(shelf, key)
+
+        file: FileEntry | None = self._use("file", None, opened)
         return file
 
     def turn(self, key: ObjectKey, found: Found, patience: float) -> AbstractContextManager[Turn]:
@@ -61,16 +66,26 @@ class HandsOutFiles:
 
     def download(self, key: ObjectKey, *, at_any_cost: bool) -> Download:
         """See `FileTier.download`."""
-        from s3warm.tiers.download import Download
-
         shelf = self._writable(key)
+        with self._importing(key):
+            from s3warm.tiers.download import Download
         return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble, over=self._over)
 
     def download_tree(self, key: ObjectKey) -> TreeDownload:
         """See `FileTier.download_tree`."""
-        from s3warm.tiers.trees import TreeDownload
+        shelf = self._writable(key)
+        with self._importing(key):
+            from s3warm.tiers.trees import TreeDownload
+        return TreeDownload(shelf, key, at_any_cost=True, trouble=self._trouble, over=self._over)
 
-        return TreeDownload(self._writable(key), key, at_any_cost=True, trouble=self._trouble, over=self._over)
+    @contextmanager
+    def _importing(self, key: ObjectKey) -> Iterator[None]:
+        """There may be no descriptor left to read a module with."""
+        try:
+            yield
+        except OSError as error:
+            self._trouble("download", error)
+            raise NoRoom(f"{key} could not be written: {error}") from error
 
     def _writable(self, key: ObjectKey) -> Shelf:
         if not self._in_doubt(key) and time.monotonic() >= self._read_only_until:

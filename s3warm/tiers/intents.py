@@ -71,11 +71,16 @@ def left_behind(path: str) -> Iterator[Intent]:
         return
     for offset in range(0, min(os.path.getsize(path), _SLOTS * _SLOT), _SLOT):
         descriptor = _open(path)
-        # Said before the lock, it may be another's by now.
-        if _said(descriptor, offset) and try_lock(descriptor, offset, EXCLUSIVE) and (said := _said(descriptor, offset)):
+        said = b""
+        try:
+            # Said before the lock, it may be another's by now.
+            if _said(descriptor, offset) and try_lock(descriptor, offset, EXCLUSIVE):
+                said = _said(descriptor, offset)
+        finally:
+            if not said:
+                os.close(descriptor)
+        if said:
             yield Intent(descriptor, offset, said.decode(errors="replace"))
-        else:
-            os.close(descriptor)
 
 
 def _said(descriptor: int, offset: int) -> bytes:

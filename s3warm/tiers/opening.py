@@ -41,6 +41,7 @@ def remove_database(path: str, opened: int | None) -> None:
     """Remove a damaged database, unless somebody has replaced the one with this inode already (None: whichever lies there)."""
     with contextlib.suppress(OSError), Directory(path).lock(_OPENING) as lock:
         if lock.acquire(timeout=OPEN_TIMEOUT) and opened in (None, identity(path)):
+            # The database first: if that stays its log has to stay too, or rows that were replaced and removed come back.
             for file in database_files(path):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(FileNotFoundError):
                     os.unlink(file)

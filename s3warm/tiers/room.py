@@ -227,14 +227,14 @@ class Room:
         return name if free else None
 
     def remove_superseded(self, old: Row | None, name: str | None, row_key: bytes, text: str) -> None:
-        """Remove the file, if any, that was superseded by the row that says `text`, unless that was replaced in turn, perhaps by the old one.
+        """Remove the file, if any, that was superseded by the row that says `text`, unless that was replaced in turn by the old one.
 
         If it cannot be removed, or somebody has begun to use it, it gets a row of its own.
         """
         if old is None or name is None:
             return
         with self.transaction():
-            if self._store.text(row_key) != text:
+            if self._store.text(row_key) != text and self._store.names(name):
                 return
             with contextlib.suppress(OSError), self._pins.alone(name) as free:
                 if free:

@@ -271,8 +271,10 @@ class Shelf:
                 superseded = room.supersede(old, rows.body_name(row, row_key))
                 clean_up = partial(room.remove_superseded, old, superseded, row_key, self._write_row(row_key, row, None))
         if staged is not None:
-            staged.committed()
+            staged.committed(cleaned=False)
         clean_up()
+        if staged is not None:
+            staged.committed(cleaned=True)
         if needed < -AMPLE:
             return True
         room.hold_budget()

@@ -297,7 +297,7 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
         row = rows.readable(self.text(row_key))
         if rows.partial_name(row_key) == file_name:
             return row is not None and row.state == rows.PARTIAL
-        named = row is not None and rows.file_name(row, row_key) == file_name
+        named = row is not None and rows.body_name(row, row_key) == file_name  # a body that lies in its row has no file
         return named or self.text(rows.older_key(file_name)) is not None
 
     def fold(self) -> None:

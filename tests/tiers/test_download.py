@@ -658,7 +658,7 @@ def test_trouble_with_downloads_is_over_with_the_next_that_works(make: MakeTier,
             failing(patch, "posix_fallocate", errno.EIO, times)
             fill(sink)
             sink.publish(info_of(), *TIMES, current=True)
-        assert list(journal.troubles._open) == ["disk_download"] * times
+        assert list(journal.troubles._open) == ["disk"] * times
 
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
