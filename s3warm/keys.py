@@ -100,12 +100,21 @@ def locate_tree(bucket: str, prefix: str | Missing = MISSING) -> ObjectKey:
 
 def _split(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://"):
-        raise ValueError(f'{uri!r} is not an object: give a bucket and a key, or one "s3://bucket/key"')
+        raise ValueError(f'{_shown(uri)!r} is not an object: give a bucket and a key, or one "s3://bucket/key"')
     name = uri[5:]
     if name.startswith("arn:"):
         return _split_arn(name)
     bucket, _, key = name.partition("/")
     return bucket, key
+
+
+def _shown(text: str) -> str:
+    """A URL, taken for the name of an object, without what may be secret in it: the query, which may be signed, and a password."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text.partition("?X-Amz-")[0]
+    authority, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _split_arn(name: str) -> tuple[str, str]:
@@ -129,7 +138,7 @@ def _check_bucket(bucket: str) -> None:
         return
     if not _BUCKET_CHARACTERS.issuperset(bucket):
         wrong = next(character for character in bucket if character not in _BUCKET_CHARACTERS)
-        raise ValueError(f"bucket {bucket!r} cannot exist: {wrong!r} is not allowed in bucket names")
+        raise ValueError(f"bucket {_shown(bucket)!r} cannot exist: {wrong!r} is not allowed in bucket names")
 
 
 def _check_key(bucket: str, key: str) -> None:

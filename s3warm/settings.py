@@ -244,7 +244,15 @@ def _checked(setting: Setting, value: Any, shown_as: str) -> Any:
     try:
         return setting.parse(value)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise ConfigurationError(f"{shown_as}={value!r} is not understood; accepted: {setting.accepts}") from error
+        raise ConfigurationError(f"{shown_as}={_shown(value)} is not understood; accepted: {setting.accepts}") from error
+
+
+def _shown(value: Any) -> str:
+    """The value as it prints; a whole number of more than 4,300 digits does not."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"<{type(value).__name__}>"
 
 
 def _nearest(name: str, known: list[str]) -> str:

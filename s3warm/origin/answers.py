@@ -34,7 +34,7 @@ def error_code(body: bytes) -> str:
     return code if end and 0 < len(code) <= _LONGEST and _CODE.issuperset(code) else ""
 
 
-def listing(body: bytes) -> tuple[list[Listed], str]:
+def listing(body: bytes) -> tuple[list[Listed], str]:  # noqa: C901  # a parser's callbacks share its state
     """The objects of a page and the token for the next one, "" at the last (ListObjectsV2, keys with `encoding-type=url`).
 
     expat by itself takes a seventh of the import of xml.etree.
@@ -58,7 +58,7 @@ def listing(body: bytes) -> tuple[list[Listed], str]:
     def end(name: str) -> None:
         if len(path) == 2:
             if name == "Contents":
-                objects.append(Listed(item["Key"], item.get("ETag", ""), int(item["Size"])))
+                objects.append(Listed(item["Key"], item.get("ETag", ""), _size(item["Size"])))
                 item.clear()
             else:
                 page[name] = "".join(text)
@@ -78,10 +78,22 @@ def listing(body: bytes) -> tuple[list[Listed], str]:
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text.append
     parser.StartDoctypeDeclHandler = refuse
+    wrong = ""
     try:
         parser.Parse(body, True)
-    except (expat.ExpatError, ValueError, KeyError) as error:
-        raise TransportError(f"this is no page of a listing ({error!r})") from error
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        # Python raises LookupErrors: an element is missing, or the page names an encoding that there is not.
+        wrong = type(error).__name__
+    if wrong:  # without the error, which may quote the body
+        raise TransportError(f"this is no page of a listing ({wrong})")
     if page.get("EncodingType") == "url":
         objects = [found._replace(key=unquote_plus(found.key)) for found in objects]
     return objects, page.get("NextContinuationToken", "") if page.get("IsTruncated", "true") == "true" else ""
+
+
+def _size(text: str) -> int:
+    """A number of bytes; `int` would take a sign, underscores and other scripts' digits as well."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        raise ValueError(f"a size is {text[:40]!r}")
+    return int(digits)

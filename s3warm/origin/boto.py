@@ -48,6 +48,7 @@ class BotoRequests:
     def get(self, request: Request) -> BotoResponse:
         """See `Requests.get`."""
         import botocore.exceptions as failed
+        from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
         # A range has no checksum.
@@ -58,15 +59,19 @@ class BotoRequests:
                 request.deadline,
                 drop=lambda answer: answer["Body"].close(),
             )
+            return BotoResponse(answer, answer["Body"], None, request.deadline)
         except failed.ClientError as error:
             return BotoResponse(error.response, None, error)
-        except (failed.BotoCoreError, HTTPError, ValueError) as error:  # urllib3's: while the body of an error is read
+        except (failed.BotoCoreError, ResponseParserError, HTTPError) as error:  # urllib3's: while the body of an error is read
             raise _no_answer(error) from error
-        return BotoResponse(answer, answer["Body"], None, request.deadline)
+        except ValueError as error:
+            unanswered, cause = _no_answer(error), error if _said(error) == str(error) else None
+        raise unanswered from cause  # without the error, which may quote what was received
 
     def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> BotoPage:
         """See `Requests.list`."""
         import botocore.exceptions as failed
+        from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
         begin = {"ContinuationToken": token} if token else {}
@@ -75,8 +80,13 @@ class BotoRequests:
             return BotoPage(listed, None)
         except failed.ClientError as error:
             return BotoPage(error.response, error)
-        except (failed.BotoCoreError, HTTPError, ValueError) as error:
+        except (failed.BotoCoreError, ResponseParserError, HTTPError) as error:
             raise _no_answer(error) from error
+        except KeyError:
+            unanswered, cause = TransportError("this is no page of a listing"), None
+        except ValueError as error:
+            unanswered, cause = _no_answer(error), error if _said(error) == str(error) else None
+        raise unanswered from cause  # without the error, which may quote what is listed
 
     def refresh_credentials(self) -> bool:
         """A new client of ours reads credentials anew; the user's client refreshes its own."""
@@ -128,22 +138,35 @@ def _no_answer(error: Exception) -> TransportError:
     import botocore.exceptions as failed
     from urllib3.exceptions import ReadTimeoutError
 
+    said = _said(error)
     if isinstance(error, (failed.NoCredentialsError, failed.PartialCredentialsError, failed.CredentialRetrievalError)):
         advice = "in Lambda give the function a role; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
-        return TransportError(f"no credentials ({error})", advice=advice, transient=False, credentials=True)
+        return TransportError(f"no credentials ({said})", advice=advice, transient=False, credentials=True)
     if isinstance(error, failed.NoRegionError):
         return TransportError("no region", advice="set AWS_REGION or AWS_DEFAULT_REGION", transient=False)
     if isinstance(error, failed.ParamValidationError):
-        return TransportError(str(error), transient=False, outage=False)
+        return TransportError(said, transient=False, outage=False)
     # Repeating a request that timed out would keep the handler waiting for as long once more.
     if isinstance(error, (failed.ReadTimeoutError, ReadTimeoutError)):
-        return TransportError(f"no answer in time ({error})", transient=False)
+        return TransportError(f"no answer in time ({said})", transient=False)
     if isinstance(error, failed.ConnectTimeoutError):
-        return TransportError(f"no connection in time ({error})", transient=False)
+        return TransportError(f"no connection in time ({said})", transient=False)
     if isinstance(error, (failed.ProfileNotFound, failed.InvalidEndpointConfigurationError, ValueError)):
         advice = "check AWS_PROFILE, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the region"
-        return TransportError(f"no client can be made: {error}", advice=advice, transient=False)
-    return TransportError(str(error))
+        return TransportError(f"no client can be made: {said}", advice=advice, transient=False)
+    return TransportError(said)
+
+
+def _said(error: Exception) -> str:
+    """What an error says, without what an answer or a URL has brought into it: a body, credentials, a signature."""
+    import re
+
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, ResponseParserError):
+        return "the answer cannot be read"
+    quoted = r"'[^']*'" if isinstance(error, ValueError) else r"\bb'[^']*'|\bb\"[^\"]*\""
+    return re.sub(r"(?<=://)[^/\"']*@|\?[^\s\"']*", "", re.sub(quoted, "...", str(error)))
 
 
 def _new_client() -> Any:
@@ -218,9 +241,9 @@ class BotoResponse:
         try:
             count = 0 if self._body is None else int(self._body.readinto(buffer))
         except failed.FlexibleChecksumError as error:
-            raise Damaged(str(error)) from error
+            raise Damaged(_said(error)) from error
         except (failed.BotoCoreError, HTTPError, OSError) as error:
-            raise TransportError(f"the body broke off ({error!r})") from error
+            raise TransportError(f"the body broke off ({_said(error)})") from error
         if self._left is not None:
             self._left -= count
         if self._left == 0:

@@ -63,7 +63,10 @@ class CredentialSource:
         secret = self._environ.get("AWS_SECRET_ACCESS_KEY")
         if not secret:
             raise _none("AWS_SECRET_ACCESS_KEY is missing")
-        return Credentials(key, secret, self._environ.get("AWS_SESSION_TOKEN") or "")
+        token = self._environ.get("AWS_SESSION_TOKEN") or ""
+        if not _fits(key) or not _fits(token):
+            raise _none("AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN has characters that no header may have")
+        return Credentials(key, secret, token)
 
     def refresh(self) -> None:
         """Replace what is held at its next use."""
@@ -127,15 +130,17 @@ class CredentialSource:
         """The header Authorization: from a file, which may be replaced at any time, or from the environment."""
         path = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         if path:
+            token: str | None
             try:
                 with open(path, encoding="ascii") as file:
                     token = file.read().rstrip("\r\n")
             except (OSError, UnicodeError):
-                # Without the error: a decoding error holds what it could not decode.
-                raise _none("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE cannot be read") from None
+                token = None
+            if token is None:  # without the error: a decoding error holds what it could not decode
+                raise _none("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE cannot be read")
         else:
             token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN") or ""
-        if not token.isascii() or not token.isprintable():
+        if not _fits(token):
             raise _none("the token for the endpoint has characters that no header may have")
         return token
 
@@ -145,19 +150,22 @@ def _parsed(body: bytes, now: float) -> tuple[Credentials, float, float]:
     import json
     from datetime import UTC, datetime
 
+    credentials: Credentials | None
+    good = float("inf")
     try:
         said = json.loads(body)
         credentials = Credentials(str(said["AccessKeyId"]), str(said["SecretAccessKey"]), str(said.get("Token") or ""))
-        if not credentials.access_key or not credentials.secret_key:
-            raise ValueError
         expiration = said.get("Expiration")
-        if expiration is None:
-            return credentials, float("inf"), float("inf")
-        end = datetime.fromisoformat(expiration)
-        good = (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if expiration is not None:
+            end = datetime.fromisoformat(expiration)
+            good = (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        credentials = None
+    if credentials is None or not all(credentials[:2]) or not _fits(credentials.access_key) or not _fits(credentials.token):
         # Without the error: its message may quote the body.
-        raise _none("the endpoint's answer cannot be read") from None
+        raise _none("the endpoint's answer cannot be read")
+    if good == float("inf"):
+        return credentials, good, good
     if good <= now:
         raise _none("the endpoint gave some that have expired")
     # Short-lived ones are used for half of their life at least.
@@ -167,6 +175,11 @@ def _parsed(body: bytes, now: float) -> tuple[Credentials, float, float]:
 def _may_be_asked(host: str) -> bool:
     numbers = host.split(".")
     return host in _HOSTS or (numbers[0] == "127" and len(numbers) == 4 and all(number.isdigit() for number in numbers))
+
+
+def _fits(text: str) -> bool:
+    """Whether a header can carry it, and nothing of it is taken for another header."""
+    return text.isascii() and text.isprintable()
 
 
 def _none(why: str) -> TransportError:

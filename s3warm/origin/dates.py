@@ -50,6 +50,7 @@ def _obsolete(header: str) -> float | None:
 
     try:
         moment = parsedate_to_datetime(header)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        # A moment of the year 0 or 10000 in UTC raises: nobody could make a date of it.
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -232,14 +232,16 @@ def strong(etag: str) -> str | None:
 def _declared(headers: Mapping[str, str]) -> int | None:
     """The length that the headers declare, if they do."""
     declared = headers.get("content-length")
-    return int(declared) if declared and declared.isascii() and declared.isdigit() else None
+    return int(declared) if declared and declared.isascii() and declared.isdigit() and len(declared) <= 18 else None
 
 
 def _metadata(headers: Mapping[str, str], size: int) -> Metadata:
     user = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
     version = headers.get("x-amz-version-id")
+    etag = headers.get("etag", "")
     return Metadata(
-        etag=headers.get("etag", ""),
+        # What no request can carry cannot be asked about: it is as good as none.
+        etag=etag if etag.isascii() and etag.isprintable() else "",
         size=size,
         version_id=version if version != "null" else None,
         last_modified=timestamp(headers.get("last-modified")),

@@ -15,7 +15,7 @@ def parsed(head: str) -> tuple[int, int, dict[str, str]]:
     first, status = lines[0], lines[0][9:12]
     # The reason may be missing, and the space before it.
     if first[:7] != "HTTP/1." or first[7:9] not in ("0 ", "1 ") or not _digits(status) or first[12:13] not in ("", " "):
-        raise malformed(f"it begins with {first[:40]!r}")
+        raise malformed("it begins with no status line")
     if not 100 <= int(status) <= 599:
         raise malformed(f"its status is {status!r}")
     headers: dict[str, str] = {}
@@ -26,7 +26,7 @@ def parsed(head: str) -> tuple[int, int, dict[str, str]]:
             continue
         name, colon, value = line.partition(":")
         if not colon or not name or name[-1] in " \t" or name[0] in " \t":
-            raise malformed(f"{line[:40]!r} is no header")
+            raise malformed("a line of its head is no header")
         name = name.lower()
         value = value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -38,7 +38,7 @@ def length_of(said: str) -> int:
     lengths = {length.strip() for length in said.split(",")}
     length = lengths.pop()
     if lengths or not _digits(length) or len(length) > 18:
-        raise malformed(f"its Content-Length is {said[:40]!r}")
+        raise malformed("its Content-Length is no length")
     return int(length)
 
 
@@ -47,5 +47,5 @@ def _digits(text: str) -> bool:
 
 
 def malformed(why: str) -> TransportError:
-    """The error for an answer that breaks the protocol."""
+    """The error for an answer that breaks the protocol. It quotes nothing: what stands in the wrong place may be a body, or a secret."""
     return TransportError(f"this is no answer of HTTP/1.1: {why}")

@@ -84,8 +84,8 @@ def url_of(text: str) -> Url:
     end = min((found for found in (rest.find("/"), rest.find("?")) if found >= 0), default=len(rest))
     authority, path = rest[:end].lower(), rest[end:]
     if authority.startswith("["):
-        host, _, port = authority[1:].partition("]")
-        if port and port[0] != ":":
+        host, closed, port = authority[1:].partition("]")
+        if not closed or (port and port[0] != ":"):
             raise ValueError("its host is none")
         port = port[1:]
     else:
@@ -181,7 +181,8 @@ def _elsewhere(environ: Mapping[str, str]) -> str:
     area, *rest = region.split("-")
     govcloud = area == "us" and rest[:1] == ["gov"]
     named = rest[1:] if govcloud else rest
-    if (area not in _AREAS and area != "cn") or len(named) != 2 or not named[0].isalpha() or not named[1].isdigit():
+    unusual = (area not in _AREAS and area != "cn") or len(named) != 2 or not named[0].isalpha() or not named[1].isdigit()
+    if unusual or not region.isascii():
         return f"{region} is a region with other host names"
     return ""
 

@@ -156,7 +156,7 @@ class Connection:
             self._rest = 0
         elif coding is not None:
             if coding.lower() != "chunked":
-                raise malformed(f"its Transfer-Encoding is {coding!r}")
+                raise malformed("its Transfer-Encoding is not chunked")
             self._chunks = 1
             if length is not None:
                 del headers["content-length"]
@@ -203,7 +203,7 @@ class Connection:
         self._chunks = 2
         size = self._line().partition(";")[0].rstrip(" \t")
         if not 0 < len(size) <= 15 or not _HEX.issuperset(size):
-            raise malformed(f"the size of a chunk is {size[:40]!r}")
+            raise malformed("the size of a chunk is no number")
         self._rest = int(size, 16)
         if not self._rest:
             left = _MOST_HEAD

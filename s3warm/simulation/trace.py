@@ -72,7 +72,7 @@ def read(path: str) -> Trace:
         name = name.removesuffix(suffix)
     with open(path, "rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
-    opened = gzip.open(path, "rt", encoding="utf-8", newline="") if packed else open(path, encoding="utf-8-sig", newline="")  # noqa: SIM115
+    opened = gzip.open(path, "rt", encoding="utf-8-sig", newline="") if packed else open(path, encoding="utf-8-sig", newline="")  # noqa: SIM115
     lines = 0
     try:
         with opened as file:

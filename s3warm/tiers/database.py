@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
+
+from s3warm.tiers.own import remove, remove_foreign
 
 __all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "identity", "text"]
 
 DATABASE = "cache.db"  # diskcache's own name for it
 USER_VERSION = 0x5357_0003  # "SW", format 3
 BUSY_TIMEOUT = 2.0  # seconds that a statement waits for another process's transaction
+
+
+# diskcache's own, which count rows and bytes.
+_TRIGGERS = frozenset(
+    f"Settings_{what}" for what in ("count_insert", "count_delete", "size_insert", "size_update", "size_delete")
+)
 
 
 def database_files(directory: str) -> list[str]:
@@ -32,37 +39,35 @@ def text(data: bytes) -> str | bytes:
 
 
 def discard_foreign(directory: str, known: frozenset[str]) -> None:
-    """Remove a database that is a link, of another format, or holds settings that this version does not write.
+    """Remove a database that is a link, of another format, or holds what this version does not put there.
 
     Raises:
         DatabaseError, ValueError: it is damaged.
     """
     paths = database_files(directory)
-    links = [path for path in paths if os.path.islink(path)]
-    for path in links:
-        os.unlink(path)
-    if (
-        not links
-        and os.path.exists(paths[0])
-        and os.path.getsize(paths[0]) == 0
-        and os.listdir(os.path.join(directory, "bodies"))
-    ):
+    removed = [path for path in paths if remove_foreign(path)]
+    if not removed and _is_empty(paths[0]) and os.listdir(os.path.join(directory, "bodies")):
         raise sqlite3.DatabaseError("it is empty, beside bodies that it should know")
-    if links or not _is_ours(paths[0], known):
+    if removed or not _is_ours(paths[0], known):
         for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            remove(path)
+
+
+def _is_empty(path: str) -> bool:
+    return os.path.exists(path) and os.path.getsize(path) == 0
 
 
 def _is_ours(path: str, known: frozenset[str]) -> bool:
-    if not os.path.exists(path) or os.path.getsize(path) == 0:
+    if not os.path.exists(path) or _is_empty(path):
         return True
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         connection.execute("PRAGMA trusted_schema = 0")
         ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
-        return bool(version == USER_VERSION and names <= known)
+        # A view may have no end, and a trigger do anything to the rows.
+        programs = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')")}
+        return bool(version == USER_VERSION and names <= known and programs <= _TRIGGERS)
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):  # another's, or its maker died
             return False

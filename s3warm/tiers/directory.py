@@ -13,6 +13,7 @@ from itertools import count
 
 from s3warm.tiers import intents
 from s3warm.tiers.locks import RangeLock
+from s3warm.tiers.own import is_own, remove, remove_foreign
 from s3warm.tiers.row import PARTIAL_SUFFIX as PARTIAL
 from s3warm.tiers.row import Seal, key_of_name
 
@@ -48,6 +49,7 @@ class Directory:
         self.pins = os.path.join(path, "pins")
         self._intents = os.path.join(path, "intents")
         self._unswept = os.path.join(path, "unswept")
+        self._lock = os.path.join(path, "lock")
 
     def prepare(self) -> None:
         """Make it, or check that it is ours.
@@ -67,13 +69,12 @@ class Directory:
                 raise Refused(
                     f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); make it 0700 or name another"
                 )
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.lstat(self._intents).st_mode):
-                _remove(self._intents)
+        for path in (self._lock, self.pins, self._intents, self._unswept):
+            remove_foreign(path)
 
     def lock(self, offset: int) -> RangeLock:
         """A lock between the processes on this directory."""
-        return RangeLock(os.path.join(self.path, "lock"), offset)
+        return RangeLock(self._lock, offset)
 
     def body(self, name: str) -> str:
         """Path of a published file."""
@@ -90,13 +91,17 @@ class Directory:
     def take_back(self, name: str, published: str, is_current: Callable[[str], bool]) -> None:
         """Undo `publish_partial`, where a crash came before the row's commit."""
         if not os.path.lexists(self.partial(name)) and not is_current(published):
-            if not os.path.isdir(self.body(published)):
-                os.chmod(self.body(published), 0o600)
-            os.rename(self.body(published), self.partial(name))
+            body = self.body(published)
+            status = os.lstat(body)
+            if not stat.S_ISDIR(status.st_mode):
+                if not is_own(status):
+                    raise OSError(f"{body} is a link")
+                os.chmod(body, 0o600)
+            os.rename(body, self.partial(name))
 
     def remove_partial(self, name: str) -> None:
         """Remove what a download has written."""
-        _remove(self.partial(name))
+        remove(self.partial(name))
 
     def seal(self, descriptor: int) -> Seal:
         """Make a file read-only, whatever somebody has made of it, and seal it as it is now."""
@@ -110,7 +115,7 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Remove a published file; whoever has it open keeps it."""
-        _remove(self.body(name))
+        remove(self.body(name))
 
     @property
     def unswept(self) -> bool:
@@ -128,13 +133,13 @@ class Directory:
     def remove_unnamed(self, is_current: Callable[[str], bool], pins: Pins) -> bool:
         """Remove every file that no row names; False if some are left, as somebody uses them."""
         all_gone = True
-        for folder, remove in ((self.bodies, self.remove), (self.staging, self.remove_partial)):
+        for folder, remove_one in ((self.bodies, self.remove), (self.staging, self.remove_partial)):
             for name in os.listdir(folder):
                 if (folder == self.bodies or name.endswith(PARTIAL)) and not is_current(name):
                     with pins.alone(name) as free:
                         all_gone = all_gone and free
                         if free:
-                            remove(name)
+                            remove_one(name)
         return all_gone
 
     def sweep(self, is_current: Callable[[str], bool], pins: Pins) -> int:
@@ -168,17 +173,6 @@ def _is_stem(text: str) -> bool:
     """Whether an intent is one of ours: a name of a file, a process and a number, and no way out of the directory."""
     plain = text.isascii() and text.isprintable() and "/" not in text and len(text) <= _LONGEST_STEM
     return plain and key_of_name(text) is not None
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except (IsADirectoryError, PermissionError):
-        from shutil import rmtree
-
-        rmtree(path)  # a tree
 
 
 def open_body(path: str) -> tuple[int, Seal]:

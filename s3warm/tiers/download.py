@@ -7,6 +7,7 @@ import os
 
 from s3warm.origin.base import NoRoom, StartOver
 from s3warm.tiers.landing import Landing
+from s3warm.tiers.own import is_own
 from s3warm.tiers.scattered import ScatteredFile
 
 TYPE_CHECKING = False
@@ -66,8 +67,9 @@ class Download(Landing):
 
     def _reopen(self, size: int) -> None:
         self._file = ScatteredFile(self._shelf.directory.partial(self._name), 0)
-        if os.fstat(self._file.descriptor).st_size != size:
-            raise OSError("the file is not as long as it was")
+        status = os.fstat(self._file.descriptor)
+        if status.st_size != size or not is_own(status):
+            raise OSError("the file is not as it was")
 
     def _let_go(self) -> None:
         if self._file is not None:

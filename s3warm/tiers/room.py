@@ -227,9 +227,10 @@ class Room:
         return name if free else None
 
     def remove_superseded(self, old: Row | None, name: str | None, row_key: bytes, text: str) -> None:
-        """Remove the file, if any, that was superseded by the row that says `text`, unless that was replaced in turn by the old one.
+        """Remove the file, if any, that was superseded by the row that says `text`, unless the old row has come back since.
 
-        If it cannot be removed, or somebody has begun to use it, it gets a row of its own.
+        That row may itself be replaced or evicted by now; whoever did so knows its file alone. If the old file cannot be removed, or
+        somebody has begun to use it, it gets a row of its own.
         """
         if old is None or name is None:
             return

@@ -42,6 +42,7 @@ PARTIAL = "partial"  # a download under way, or one that was cut off and may go 
 
 _COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zst", ".lz4", ".br"))
 _LONGEST_SUFFIX = 32
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since the epoch: the years from 1 to 9999, which a datetime can say
 PARTIAL_SUFFIX = ".partial"
 SLOTS = 4  # downloads of one object at a time, by processes that do not wait for each other
 
@@ -182,6 +183,7 @@ def _is_sane(row: Row) -> bool:
         type(user) is dict
         and all(type(number) is int and number >= 0 for number in numbers)
         and (info.size == row.stored_size if row.codec == RAW else info.size <= row.stored_size * MAX_RATIO)
+        and (row.checksum is None or row.checksum < 2**32)  # the name of a tree's directory ends in it
         and row.codec in (RAW, ZSTD)
         and row.state in (WHOLE, OLDER, PARTIAL)
         and repr(row.object.tree) in ("True", "False")  # and no number that is equal to one
@@ -191,9 +193,11 @@ def _is_sane(row: Row) -> bool:
         and type(row.validated_at) is type(row.expires_at) is float
         and isfinite(row.validated_at)
         and not isnan(row.expires_at)
-        and (info.last_modified is None or (type(info.last_modified) in (float, int) and isfinite(info.last_modified)))
+        and (info.last_modified is None or (type(info.last_modified) in (float, int) and _FIRST <= info.last_modified < _LAST))
         and all(type(text) is str and _encodes(text) for text in texts)
-        and all(text is None or type(text) is str for text in texts_or_none)
+        and info.etag.isascii()
+        and info.etag.isprintable()  # it is sent to S3
+        and all(text is None or (type(text) is str and _encodes(text)) for text in texts_or_none)
     )
 
 

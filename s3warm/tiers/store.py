@@ -55,6 +55,8 @@ _SETTINGS: dict[str, Any] = {
 }
 _KNOWN_SETTINGS = frozenset((*_SETTINGS, "count", "size", "hits", "misses"))
 LOG_SIZE = 256 * 1024  # bytes at which SQLite folds its log into the database by itself
+# Bytes of a row: the manifest of 10,000 members whose keys have 1,024 bytes, each escaped threefold. A longer one is refused unread.
+_LONGEST = 40 * 2**20
 
 
 class Unreadable(ValueError):
@@ -152,6 +154,7 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
         connection = sqlite3.connect(path, timeout=database.BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         # A row with bytes that are no text must be a row that can be dropped, not an error of each statement that meets it.
         connection.text_factory = database.text
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
         connection.execute("PRAGMA mmap_size = 0")

@@ -43,7 +43,7 @@ def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
         if not shelf.pins.hold(name):
             continue
         try:
-            _check(shelf.directory.body(name), inline)
+            _check(shelf.directory.body(name), inline, row.info.size)
         except FileNotFoundError:
             # A crash came while it was removed, or its files were by somebody else.
             shelf.pins.drop(name)
@@ -302,8 +302,12 @@ def _is_whole(path: str, etag: str, size: int) -> bool:
         return False
 
 
-def _check(folder: str, manifest: bytes | None) -> None:
-    """Compare each file with what it was when it was written; ValueError or OSError if one differs."""
-    for name, _, *seal in _manifest(manifest or b"[]"):
+def _check(folder: str, manifest: bytes | None, size: int) -> None:
+    """Compare each file with what it was when it was written; ValueError or OSError if one differs, or if they are not all of the tree."""
+    members, total = _manifest(manifest or b""), 0
+    for name, _, *seal in members:
         if list(_seal(os.path.join(folder, name))) != seal:
             raise ValueError(f"{name} has changed")
+        total += seal[1]
+    if not members or total != size:
+        raise ValueError(f"its files have {total} bytes instead of {size}")

@@ -7,6 +7,7 @@ from zlib import crc32
 
 from s3warm import codec
 from s3warm.tiers.directory import read_all
+from s3warm.tiers.own import is_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def check_touched(row: Row, descriptor: int) -> None:
     Raises:
         CorruptFrame: it is not the body that was written, or may not be.
     """
+    if not is_own(os.fstat(descriptor)):
+        raise codec.CorruptFrame("its file lies elsewhere too")
     if row.info.verified_by != "md5":
         raise codec.CorruptFrame("somebody has touched its file, and its ETag is no MD5")
     from hashlib import md5

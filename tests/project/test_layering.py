@@ -30,7 +30,7 @@ LAYERS: list[list[str]] = [
     ["deadlines", "settings"],
     ["singleflight"],
     ["tiers.base", "origin.base"],  # contracts
-    ["ledger"],
+    ["ledger", "tiers.own"],
     [
         "explanation",
         "globbing",

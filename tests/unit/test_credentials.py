@@ -101,6 +101,15 @@ def test_without_credentials(endpoint: Endpoint, environ: dict[str, str], why: s
     assert no_secrets(error)
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+@pytest.mark.parametrize("odd", ["the-session-token\n", "é", "the-session-token\r\nx: y"])
+def test_what_no_header_may_have_is_not_sent(endpoint: Endpoint, name: str, odd: str) -> None:
+    with pytest.raises(TransportError, match="characters that no header may have") as caught:
+        endpoint.source({"AWS_ACCESS_KEY_ID": "KEY", "AWS_SECRET_ACCESS_KEY": "the-secret-key", name: odd}).current()
+    assert caught.value.credentials
+    assert no_secrets(caught.value)
+
+
 def test_nothing_of_them_is_printed() -> None:
     shown = Credentials("AKIA", SECRETS[0], SECRETS[1])
     assert repr(shown) == str(shown) == f"{shown}" == f"{shown!r}" == "Credentials(***)"
@@ -203,6 +212,9 @@ def test_the_endpoint_has_no_more_time_than_there_is(endpoint: Endpoint) -> None
         (200, b'{"SecretAccessKey": "the-secret-key"'),
         (200, b'["the-secret-key"]'),
         (200, b"\xff"),
+        pytest.param((200, b"[" * 60_000), id="nested"),
+        (200, b'{"AccessKeyId": "A\\r\\nx: y", "SecretAccessKey": "the-secret-key"}'),
+        (200, b'{"AccessKeyId": "A", "SecretAccessKey": "the-secret-key", "Token": "\\u00e9"}'),
         (200, b'{"AccessKeyId": "A"}'),
         (200, b'{"AccessKeyId": "", "SecretAccessKey": "the-secret-key"}'),
         (200, b'{"AccessKeyId": "A", "SecretAccessKey": "the-secret-key", "Expiration": "the-secret-key"}'),

@@ -49,6 +49,7 @@ def test_what_is_no_date_is_none_and_never_an_error(header: str) -> None:
         ("Sun Nov  6 08:49:37 1994", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()),
         ("Wed, 21 Oct 2015 09:28:00 +0200", datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()),
         ("Wed, 21 Oct 2015 24:00:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),  # of no year that a datetime can say
         ("yesterday", None),
     ],
 )

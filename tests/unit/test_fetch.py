@@ -131,10 +131,17 @@ def test_a_body_of_unknown_length_is_read_to_its_end(chunks: tuple[bytes, ...]) 
     assert World([without_length(*chunks)]).body() == b"".join(chunks)
 
 
-@pytest.mark.parametrize("declared", ["", "four", "-1", "4.0"])
+@pytest.mark.parametrize("declared", ["", "four", "-1", "4.0", "9" * 19, "9" * 5000])
 def test_a_length_that_is_none_counts_as_unknown(declared: str) -> None:
     answer = Answer(200, b"body", headers={"content-length": declared, "etag": etag_of(b"body")})
     assert World([answer]).body() == b"body"
+
+
+@pytest.mark.parametrize("etag", ['"é"', '"a\tb"', '"a\x01"'])
+def test_an_etag_that_no_request_can_carry_counts_as_none(etag: str) -> None:
+    fetched = World([whole(b"body", etag=etag)]).fetch()
+    assert isinstance(fetched, Fetched)
+    assert (fetched.body, fetched.info.etag) == (b"body", "")
 
 
 def test_a_length_in_digits_of_another_script_counts_as_unknown() -> None:

@@ -131,6 +131,7 @@ def test_a_port_that_is_the_schemes_own_is_not_in_the_header() -> None:
         ("https://a?c/d", Url("https", "a", 443, "?c/d")),
         ("http://[fd00:ec2::23]", Url("http", "fd00:ec2::23", 80, "")),
         ("http://[::1]9", None),
+        ("http://[::1", None),
         ("http://u:p@a/", None),
         ("http://a b/", None),
         ("http://a/\n", None),
@@ -200,7 +201,7 @@ def test_urls(text: str, parts: Url | None) -> None:
         ({**LAMBDA, "AWS_DEFAULT_REGION": "eu-west-2"}, "my-bucket", "differ"),
         *(
             ({**LAMBDA, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}, "my-bucket", "other host names")
-            for region in ("aws-global", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "eusc-de-east-1", "x", "eu-west-1a",
+            for region in ("aws-global", "us-iso-east-1", "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1", "eusc-de-east-1", "x", "eu-west-²", "eu-wést-1", "eu-west-1a",
                            "eu-west", "fips-us-east-1", "eu.evil-west-1", "cn-gov-north-1", "eu-west-1.evil.example")
         ),
         ({**LAMBDA, "AWS_ENDPOINT_URL": "127.0.0.1:9000"}, "my-bucket", "endpoint's URL"),

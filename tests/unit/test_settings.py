@@ -240,6 +240,13 @@ def test_an_empty_variable_counts_as_not_set(name: str) -> None:
     assert from_environment({f"S3WARM_{name.upper()}": ""}) == Settings()
 
 
+@pytest.mark.parametrize("name", ["ttl", "memory_budget", "compression_level"])
+def test_a_number_too_long_to_print_is_refused_all_the_same(name: str) -> None:
+    options: dict[str, Any] = {name: 10**5000}
+    with pytest.raises(ConfigurationError, match=rf"{name}=<int> is not understood"):
+        Settings(**options)
+
+
 def test_a_variable_that_cannot_be_understood_is_named_as_it_was_set() -> None:
     with pytest.raises(
         ConfigurationError, match=r"S3WARM_MEMORY_BUDGET='64XB' is not understood; accepted: bytes, a size like"

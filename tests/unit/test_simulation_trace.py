@@ -23,9 +23,10 @@ def test_a_trace(path: Path) -> None:
     assert (trace.objects, trace.footprint, trace.bytes) == (2, 30, 40)
 
 
-def test_a_gzipped_trace_whatever_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as spreadsheets write it"])
+def test_a_gzipped_trace_whatever_its_name(tmp_path: Path, mark: str) -> None:
     for name in ("web.csv.gz", "web"):
-        (tmp_path / name).write_bytes(gzip.compress(b"time,key,size\n0,a,10\n"))
+        (tmp_path / name).write_bytes(gzip.compress(f"{mark}time,key,size\n0,a,10\n".encode()))
         trace = read(str(tmp_path / name))
         assert (trace.name, trace.requests) == ("web", [(0, 10)])
 
