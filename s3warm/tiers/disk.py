@@ -15,6 +15,7 @@ from s3warm.rules import placement
 from s3warm.rules.budget import disk_budget
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Usage
+from s3warm.tiers.complaints import Complaints
 from s3warm.tiers.doubts import Doubts
 from s3warm.tiers.handing import HandsOutFiles
 from s3warm.tiers.lasting import Lasts
@@ -50,9 +51,6 @@ REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
 REST_AFTER_BUSY = (
     5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
 )
-
-_OF_FILES = {"put a file", "download", "file"}
-_WRITING = {"put", "put a file", "download"}
 
 
 class DiskTier(HandsOutFiles, Lasts):
@@ -92,10 +90,9 @@ class DiskTier(HandsOutFiles, Lasts):
         self._free = free
         self._account = account
         self._counters = counters
-        self._troubles = troubles
+        self._complaints = Complaints(directory, counters, troubles, failed)
         self._evicted = evicted
         self._corrupted = corrupted
-        self._failed = failed
         self._lock = threading.RLock()
         # Guarded by _lock.
         self._shelf: Shelf | None = None
@@ -109,7 +106,6 @@ class DiskTier(HandsOutFiles, Lasts):
         self._errors: tuple[type[Exception], ...] = ()  # what an opened directory may raise
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
         self._doubts = Doubts()
-        self._failing: set[str] = set()  # what gave trouble and has not worked since
 
     def get(self, key: ObjectKey) -> Entry | None:
         """See `Tier.get`."""
@@ -224,10 +220,7 @@ class DiskTier(HandsOutFiles, Lasts):
         return self._use(doing, otherwise, work)
 
     def _use(self, doing: str, otherwise: T, work: Callable[[Shelf], T]) -> T:
-        """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble.
-
-        One cause is one trouble, though reads, writes and removals meet it; see `_over`.
-        """
+        """What `work` makes of the opened directory, or `otherwise` if there is none or it gives trouble."""
         shelf = self._shelf or self._opened()
         if shelf is None:
             return otherwise
@@ -236,30 +229,15 @@ class DiskTier(HandsOutFiles, Lasts):
         except self._errors as error:
             self._trouble(doing, error)
             return otherwise
-        if self._troubles:
-            self._over(doing)
+        if self._complaints:
+            self._complaints.over(doing)
         return result
 
-    def _over(self, doing: str) -> None:
-        """Something works. A body that was written shows that all does, if it is one in a file; other things show only that they do.
-
-        A full disk can be read all the while, and rows can be written where no file can be opened: neither must look mended by it.
-        """
-        if doing in _WRITING:
-            self._failing &= _OF_FILES if doing == "put" else set()
-        self._failing.discard(doing)
-        if not self._failing:
-            self._troubles.over("disk", f"the cache directory {self.path} works again", directory=self.path)
-
     def _trouble(self, doing: str, error: Exception) -> None:
-        """Something of the disk's own went wrong: count it, report the first of its kind, and draw the consequences."""
+        """Something of the disk's own went wrong: say so, and draw the consequences."""
         from s3warm.tiers.store import is_busy, is_malformed
 
-        self._counters.disk_errors += 1
-        message = f"the cache directory {self.path} gives trouble ({error}); s3warm goes on without"
-        self._failed(error)
-        self._failing.add("file" if doing == "get" and isinstance(error, OSError) else doing)
-        self._troubles.report("disk", message, directory=self.path)
+        self._complaints.trouble(doing, error)
         if is_malformed(error):
             self._discard()
         elif is_busy(error):
@@ -290,30 +268,17 @@ class DiskTier(HandsOutFiles, Lasts):
                     raise
                 self._discard()
                 self._open()
-                self._made_anew(error)
+                self._complaints.made_anew(error)
         except StoreError as error:
             self._cannot_be_opened(error)
         else:
-            self._over("open")
+            self._complaints.over("open")
 
     def _cannot_be_opened(self, error: Exception) -> None:
         self._let_go()
         self._closed_until = time.monotonic() + REOPEN_AFTER
-        self._counters.disk_errors += 1
         self._why = f" ({error})"
-        self._failed(error)
-        self._failing.add("open")
-        self._troubles.report(
-            "disk",
-            f"the cache directory {self.path} cannot be used ({error}); s3warm goes on with memory alone",
-            directory=self.path,
-        )
-
-    def _made_anew(self, error: Exception) -> None:
-        self._counters.disk_errors += 1
-        self._failed(error)
-        message = f"the database in the cache directory {self.path} was damaged ({error}); it was made anew"
-        self._troubles.report("disk_damaged", message, directory=self.path)
+        self._complaints.closed(error)
 
     def _open(self) -> None:
         from s3warm.tiers.directory import Directory

@@ -89,6 +89,7 @@ def _release(shelf: Shelf, name: str) -> None:
             with shelf.room.transaction():
                 if not shelf.room.in_use(key):
                     shelf.room.drop(key)
+            shelf.room.hold_log()
 
 
 def no_room(shelf: Shelf, key: ObjectKey, size: int) -> NoRoom:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from s3warm.entries import FileEntry
     from s3warm.keys import ObjectKey
     from s3warm.tiers.base import Found
+    from s3warm.tiers.complaints import Complaints
     from s3warm.tiers.download import Download
     from s3warm.tiers.shelf import Shelf
     from s3warm.tiers.trees import TreeDownload
@@ -35,7 +36,7 @@ class HandsOutFiles:
     _why: str
     _in_doubt: Any
     _opened: Any
-    _over: Any
+    _complaints: Complaints
     _trouble: Any
     _use: Any
 
@@ -69,14 +70,14 @@ class HandsOutFiles:
         shelf = self._writable(key)
         with self._importing(key):
             from s3warm.tiers.download import Download
-        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble, over=self._over)
+        return Download(shelf, key, at_any_cost=at_any_cost, trouble=self._trouble, over=self._complaints.over)
 
     def download_tree(self, key: ObjectKey) -> TreeDownload:
         """See `FileTier.download_tree`."""
         shelf = self._writable(key)
         with self._importing(key):
             from s3warm.tiers.trees import TreeDownload
-        return TreeDownload(shelf, key, at_any_cost=True, trouble=self._trouble, over=self._over)
+        return TreeDownload(shelf, key, at_any_cost=True, trouble=self._trouble, over=self._complaints.over)
 
     @contextmanager
     def _importing(self, key: ObjectKey) -> Iterator[None]:

@@ -255,6 +255,7 @@ class Shelf:
     def commit(self, row_key: bytes, row: Row, inline: bytes | None, staged: Staged | None) -> bool:
         """Publish body and row in one transaction, and then remove the file of the body that they replace."""
         store, room = self.store, self.room
+        clean_up: Callable[[], object] | None
         with room.transaction():
             old = self._last_row(row.object, store.text(row_key))
             if old is not None and old.validated_at > row.validated_at:
@@ -263,13 +264,16 @@ class Shelf:
             needed = room.needed(row.stored_size) - reserved
             if not room.make(needed, row.info.size):
                 room.drop(row_key)
-                return False
-            if staged is None:
+                clean_up = None
+            elif staged is None:
                 clean_up = partial(self.drop_replaced, self.replace(row_key, old, row, inline))
             else:
                 row = row._replace(seal=staged.publish())
                 superseded = room.supersede(old, rows.body_name(row, row_key))
                 clean_up = partial(room.remove_superseded, old, superseded, row_key, self._write_row(row_key, row, None))
+        if clean_up is None:
+            room.hold_budget()  # that it is not kept has gone through SQLite's log too
+            return False
         if staged is not None:
             staged.committed(cleaned=False)
         clean_up()
@@ -330,4 +334,6 @@ class Shelf:
             held = rows.readable(self.store.text(row_key))
             if not admitted and (held is None or held.validated_at <= row.validated_at):
                 self.room.drop(row_key)
-            return admitted
+        if not admitted:
+            self.room.hold_budget()  # that it is not kept has gone through SQLite's log too
+        return admitted

@@ -300,7 +300,8 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
         row = rows.readable(self.text(row_key))
         if rows.partial_name(row_key) == file_name:
             return row is not None and row.state == rows.PARTIAL
-        named = row is not None and rows.body_name(row, row_key) == file_name  # a body that lies in its row has no file
+        # A body that lies in its row has no file, whatever the name of one would be.
+        named = row is not None and rows.body_name(row, row_key) == file_name
         return named or self.text(rows.older_key(file_name)) is not None
 
     def fold(self) -> None:

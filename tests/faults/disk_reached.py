@@ -18,6 +18,7 @@ def main() -> None:
     disk, said = BadDisk(directory), {}
     descriptor = os.open(directory / "file", os.O_RDWR | os.O_CREAT)
     with closing(sqlite3.connect(directory / "database", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")  # whose files are open from now on
         connection.execute("CREATE TABLE numbers (number)")
         with disk.failing("ENOSPC"):
             try:

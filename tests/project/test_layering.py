@@ -46,6 +46,7 @@ LAYERS: list[list[str]] = [
         "origin.sigv4",
         "pool",
         "sources",
+        "tiers.complaints",
         "tiers.database",
         "tiers.doubts",
         "tiers.locks",

@@ -185,15 +185,23 @@ class RecordingProxy:
                 await self._call(self.before_response, exchange)
                 early = not upload.done()
                 head = response.closing() if early else response.raw
-                await _Transfer(upstream.reader, client.writer, tally).run(head, framing)
+                open_still = await self._respond(exchange, response, head, framing, _Passage(client, upstream, tally))
             except (OSError, asyncio.IncompleteReadError):
                 tally(0, last=True)
                 raise
             if early:
                 await upload
-            return response.persistent and framing != "until close" and not early
+            return open_still and not early
         finally:
             upload.cancel()
+
+    async def _respond(self, exchange: Exchange, response: _Message, head: bytes, framing: _Framing, passage: _Passage) -> bool:
+        """Pass a response on; returns whether it leaves the client's connection open.
+
+        A subclass may do otherwise: OSError resets the client, IncompleteReadError hangs up in order.
+        """
+        await _Transfer(passage.upstream.reader, passage.client.writer, passage.tally).run(head, framing)
+        return response.persistent and framing != "until close"
 
     async def _call(self, hook: Callable[[_T], None] | None, argument: _T) -> None:
         """Run a hook in a daemon thread, which, unlike a pool's, can block neither its likes nor the exit."""
@@ -275,6 +283,15 @@ class _Peer:
             at_once = struct.pack("ii", 1, 0)
             self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.writer.transport.abort()
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """The two ends between which a response passes, and who counts its bytes (see `_Transfer.tally`)."""
+
+    client: _Peer
+    upstream: _Peer
+    tally: Callable[[int, bool], None]
 
 
 async def _upload(request: _Message, client: _Peer, upstream: _Peer) -> None:

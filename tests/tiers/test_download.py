@@ -494,6 +494,31 @@ def test_what_is_not_current_is_a_file_for_its_caller_alone_and_goes_first(make:
     assert all(tier.get(entry.object) == entry for entry in entries)
 
 
+def test_what_is_not_current_is_counted_also_beside_the_same_body_in_its_row(make: MakeTier, directory: Path) -> None:
+    tier, body = make(), noise(5_000)
+    with contextlib.closing(tier.download(KEY, at_any_cost=True)) as sink:
+        fill(sink, body)
+        tier.put(entry_of(body))  # by a call with ttl=0, say, that was begun later
+        found = sink.publish(info_of(body), *TIMES, current=False)
+    assert orphans(directory) == NOTHING
+    assert body_of(found) == body
+    found.pin.release()
+    assert (os.path.exists(found.path), tier.get(KEY)) == (False, entry_of(body))
+
+
+def test_a_body_that_is_turned_away_beside_a_file_in_use_leaves_the_budget_alone(make: MakeTier) -> None:
+    """What tells that it is not kept takes room in SQLite's log."""
+    tier, budget = make(budget=600_000), 600_000
+    tier.put(entry_of())
+    held = a_file(tier)
+    turned_away = 0
+    for number in range(200):
+        turned_away += not tier.put(entry_of(noise(5_000 + number, number), NOW + number))
+        assert tier.usage().bytes <= budget
+    assert turned_away
+    assert body_of(held) == BODY
+
+
 def test_an_earlier_validation_is_a_file_for_its_caller_and_replaces_no_later_one(make: MakeTier) -> None:
     tier, later = make(), entry_of(noise(200_000, 7), NOW + 10)
     with contextlib.closing(tier.download(KEY, at_any_cost=True)) as sink:
