@@ -31,7 +31,7 @@ faults: $(VENV)/.test  ## random faults, kills, damage and odd input, two minute
 	$(BIN)/python -m pytest -m 'faults and not e2e' -n auto --dist loadfile
 
 soak: $(VENV)/.lambda  ## the same, ten times as much and more, and work in Lambda's box (root); then what was tried, as a table
-	SOAK=1 $(BIN)/python -m pytest -m 'faults and not e2e'
+	SOAK=1 $(BIN)/python -m pytest -m 'faults and not e2e' -n auto --dist loadfile
 	SOAK=1 $(BIN)/python -m pytest -m 'not e2e' $(addprefix tests/lambdabox/test_,memory.py edges.py crash.py)
 	$(BIN)/python -m tests.support.gateway
 	SOAK=1 $(BIN)/python -m pytest -m 'faults and e2e' -rs tests/faults

@@ -224,8 +224,8 @@ def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
     origin = soak.cache.settings.origin
     note(
         "transfers",
-        f"{transfers} through {origin}, parts of {scale.part // 1024:,} KiB",
-        f"{soak.right} ended right at once, {soak.errors} with an error of ours, and right when the faults were over; nothing left behind",
+        f"{transfers} by {origin}, parts of {scale.part // 1024:,} KiB",
+        f"{soak.right} right at once, {soak.errors} errors of ours, then right; nothing left behind",
         part=f"{name}-{origin}",
     )
 
