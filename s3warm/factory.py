@@ -131,7 +131,9 @@ class Cache(Bulk):
         settings = resolve(settings, options, environ)
         disabled = switch("S3WARM_DISABLED", environ)
         if disabled:
-            settings = settings.replace(memory_budget=0, ttl=0, stale_if_error=0, cache_control="ignore")
+            settings = settings.replace(
+                memory_budget=0, ttl=0, stale_if_error=0, stale_while_revalidate=0, negative_ttl=0, cache_control="ignore"
+            )
         if client is not None and not callable(getattr(client, "get_object", None)):
             kind = type(client).__name__
             raise TypeError(f"client must be a boto3 S3 client, as from boto3.client('s3'), or None, not {kind}: {client!r}")

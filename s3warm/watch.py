@@ -71,3 +71,7 @@ class OriginWatch:
     def forget(self, where: ObjectKey) -> None:
         """The object may be asked for at once, whatever became of it before."""
         self._errors.pop(where, None)
+
+    def forget_all(self) -> None:
+        """`forget` for each."""
+        self._errors.clear()

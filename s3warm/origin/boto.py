@@ -9,6 +9,7 @@ import threading
 import time
 
 from s3warm.origin.base import KEPT, Damaged, Late, Listed, TransportError
+from s3warm.origin.mocked import is_mocked
 from s3warm.rules.freshness import MOCKED
 
 TYPE_CHECKING = False
@@ -226,7 +227,7 @@ class BotoResponse:
         self._body = body
         declared = self.headers.get("content-length", "")
         self._left = int(declared) if declared.isdigit() else None
-        if _mocked():
+        if is_mocked():
             self.headers = {**self.headers, "cache-control": MOCKED}
 
     def readinto(self, buffer: memoryview) -> int:
@@ -275,12 +276,6 @@ def _code(answer: Any) -> str:
     """S3's error code. An error without a body makes botocore put the status in its place."""
     code = str(answer.get("Error", {}).get("Code", ""))
     return "" if code.isdigit() else code
-
-
-def _mocked() -> bool:
-    stubber = sys.modules.get("moto.core.botocore_stubber")
-    models = sys.modules.get("moto.core.models")
-    return stubber is not None and models is not None and bool(models.botocore_stubber.enabled)
 
 
 def client_namespace(client: Any) -> str | None:

@@ -29,9 +29,10 @@ class Outages:
         self._silence: dict[str, float] = {}  # seconds in all that callers have waited in vain for an answer
 
     def failed(self, bucket: str, now: float) -> None:
-        """One more request went wrong."""
-        failures, _ = self._open.get(bucket, (0, now))
-        self._open[bucket] = (failures + 1, now)
+        """One more request went wrong. What fails while the bucket is left in peace, as many do at once, tells nothing new."""
+        if not self.rest(bucket, now):
+            failures, _ = self._open.get(bucket, (0, now))
+            self._open[bucket] = (failures + 1, now)
 
     def silent(self, bucket: str, seconds: float) -> bool:
         """Callers had no more time to wait for an answer; True once they have waited, together, for as long as no S3 takes."""

@@ -93,7 +93,7 @@ class Pins:
             place = _counter(name)
             count = int.from_bytes(os.pread(self._descriptor(), _COUNTER, place), "little") + 1
             note = said(count)
-            if note:
+            with contextlib.suppress(OSError):  # a full disk may have no room for it, where it has for the count
                 os.pwrite(self._descriptor(), note, _note(name))
             os.pwrite(self._descriptor(), count.to_bytes(_COUNTER, "little"), place)
 

@@ -199,6 +199,30 @@ def test_a_late_leader_takes_nobody_along() -> None:
         assert patient.result(30) == follower.result(30) == b"{}"
 
 
+def test_followers_of_a_late_leader_that_had_a_copy_ask_too() -> None:
+    entered, gate = threading.Event(), threading.Event()
+    with fake_s3({URI: b"old"}, ttl=60) as s3, ThreadPoolExecutor(2) as pool:
+        s3warm.get(URI)
+        s3.advance(60)
+        s3[URI] = b"new"
+
+        def hold(_: object) -> None:
+            s3.before_answer = None
+            entered.set()
+            assert gate.wait(30)
+            raise Late("there was no time left")
+
+        s3.before_answer = hold
+        leading = pool.submit(s3warm.entry, URI)
+        assert entered.wait(30)
+        following = pool.submit(s3warm.entry, URI)
+        flights = s3warm.default_cache()._flights._flights
+        until(lambda: any(flight.done is not None for under_way in list(flights.values()) for flight in under_way))
+        gate.set()
+        assert leading.result(30).stale
+        assert following.result(30).body == b"new"
+
+
 def test_followers_of_a_late_leader_ask_for_themselves() -> None:
     from s3warm.singleflight import Flight, SingleFlight
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
-from s3warm import Event, ObjectNotFoundError, OriginUnavailableError, Settings
+from s3warm import Event, ObjectNotFoundError, OriginUnavailableError, Settings, revalidation
 from s3warm.origin.base import Request
 from s3warm.testing import FakeCache, FakeS3
 
@@ -62,10 +62,14 @@ def test_in_an_outage_an_object_that_failed_is_left_in_peace(s3: Counting, tmp_p
         with pytest.raises(OriginUnavailableError):
             cache.get(URI, ttl=0)
         assert s3.tried == [URI] * 2, "who asks for what S3 says now, asks"
+        s3.advance(0.5)
+        with pytest.raises(OriginUnavailableError):
+            ask(cache, URI)
+        assert len(s3.tried) == 3, "the second was over"
         s3.advance(1.999)
         with pytest.raises(OriginUnavailableError):
             ask(cache, URI)
-        assert len(s3.tried) == 2, "that was the second failure: two seconds"
+        assert len(s3.tried) == 3, "after the second pause's failure: two seconds"
         s3.down = False
         s3.advance(0.001)
         assert ask(cache, URI) == b"{}"
@@ -81,6 +85,20 @@ def test_an_object_that_has_not_failed_is_asked_for(s3: Counting) -> None:
         s3.down = False
         assert cache.get("s3://cfg/other.json", ttl=0) == b"other"
         assert cache.get(URI) == b"{}", "S3 has answered: the outage is over for all"
+
+
+@pytest.mark.parametrize("answer", ["404", "403"])
+def test_any_answer_ends_an_outage(s3: Counting, answer: str) -> None:
+    with FakeCache(s3) as cache:
+        s3.down = True
+        with pytest.raises(OriginUnavailableError):
+            cache.get(URI)
+        s3.down = False
+        if answer == "403":
+            s3.denied.add(OTHER)
+        with pytest.raises(OSError, match="does not exist" if answer == "404" else "denied"):
+            cache.get("s3://cfg/new" if answer == "404" else OTHER)
+        assert cache.get(URI) == b"{}"
 
 
 def test_an_earlier_outage_is_forgotten(s3: Counting) -> None:
@@ -99,14 +117,61 @@ def test_an_earlier_outage_is_forgotten(s3: Counting) -> None:
         assert s3.tried == [URI], "it has not failed in this one yet"
 
 
-def test_invalidated_it_is_asked_for(s3: Counting) -> None:
+def test_many_objects_that_fail_at_once_are_one_failure(s3: Counting) -> None:
+    """A preload in a short outage must not keep the handler from S3 for half a minute."""
+    uris = [f"s3://cfg/{number}" for number in range(10)]
+    for uri in uris:
+        s3[uri] = b"body"
+    with FakeCache(s3) as cache:
+        s3.down = True
+        assert len(cache.preload(*uris).failed) == 10
+        s3.down = False
+        s3.advance(1)
+        assert cache.get(uris[0]) == b"body"
+
+
+@pytest.mark.parametrize("how", ["invalidate", "clear", "suspend"])
+def test_what_is_to_be_forgotten_is_asked_for(s3: Counting, how: str) -> None:
     with FakeCache(s3) as cache:
         s3.down = True
         with pytest.raises(OriginUnavailableError):
             cache.get(URI)
         s3.down = False
-        cache.invalidate(URI)
+        getattr(cache, how)(*((URI,) if how == "invalidate" else ()))
         assert cache.get(URI) == b"{}"
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_with_a_ttl_of_0_each_call_asks(s3: Counting, monkeypatch: pytest.MonkeyPatch, disabled: bool) -> None:
+    """Disabled it is for incidents: nothing is remembered, whatever the settings say."""
+    settings = Settings(ttl=0)
+    if disabled:
+        monkeypatch.setenv("S3WARM_DISABLED", "1")
+        settings = Settings(negative_ttl=60, stale_while_revalidate=60)
+    with FakeCache(s3, settings) as cache:
+        s3.down = True
+        for _ in range(2):
+            with pytest.raises(OriginUnavailableError):
+                cache.get(URI)
+        assert s3.tried == [URI] * 2
+        s3.down = False
+        assert cache.get(URI) == b"{}"
+        with pytest.raises(ObjectNotFoundError):
+            cache.get("s3://cfg/new")
+        s3["s3://cfg/new"] = b"new"
+        assert cache.get("s3://cfg/new") == b"new"
+
+
+def test_a_stream_keeps_to_its_ttl(s3: Counting) -> None:
+    with FakeCache(s3, disk_budget=0) as cache:
+        s3.down = True
+        with pytest.raises(OriginUnavailableError):
+            opened(cache, URI)
+        s3.down = False
+        with pytest.raises(OriginUnavailableError, match="ttl=0 asks all the same"):
+            opened(cache, URI)
+        with cache.open(URI, ttl=0) as file:
+            assert file.read() == b"{}"
 
 
 def test_a_clock_that_is_set_back_keeps_nobody_waiting(s3: Counting) -> None:
@@ -126,6 +191,32 @@ def test_what_is_remembered_of_an_outage_is_bounded(s3: Counting) -> None:
             with pytest.raises(OriginUnavailableError):
                 cache.get("cfg", str(number))
         assert len(cache._revalidation._watch._errors) == 1024
+
+
+def test_nothing_of_the_failed_call_is_kept_with_its_error(s3: Counting) -> None:
+    """The frames of a traceback hold bodies."""
+    with FakeCache(s3) as cache:
+        s3.down = True
+        with pytest.raises(OriginUnavailableError) as caught:
+            cache.get(URI)
+        (kept,) = cache._revalidation._watch._errors.values()
+        assert kept is not caught.value
+        assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)
+
+
+def test_what_is_remembered_of_another_bucket_stays(s3: Counting) -> None:
+    s3["s3://other/flags.json"] = b"{}"
+    with FakeCache(s3) as cache:
+        s3.down = True
+        for uri in (URI, "s3://other/flags.json"):
+            with pytest.raises(OriginUnavailableError):
+                cache.get(uri)
+        s3.down = False
+        assert cache.get("s3://other/flags.json", ttl=0) == b"{}"
+        s3.tried.clear()
+        with pytest.raises(OriginUnavailableError, match="left in peace"):
+            cache.get(URI)
+        assert s3.tried == []
 
 
 def test_explain_says_why_it_is_not_asked_for(s3: Counting) -> None:
@@ -184,6 +275,25 @@ def test_what_ends_it_earlier(s3: Counting, how: str) -> None:
         assert cache.get("s3://cfg/new") == b"new", "it is not forgotten again"
 
 
+def test_of_many_that_are_not_there_the_one_known_for_longest_is_forgotten(
+    s3: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3warm.absence._MOST", 3)
+    with FakeCache(s3, negative_ttl=10, disk_budget=0) as cache:
+
+        def ask(key: str, ttl: int | None = None) -> None:
+            with pytest.raises(ObjectNotFoundError):
+                cache.get("cfg", key, ttl=ttl)
+
+        for key in "abc":
+            ask(key)
+        ask("b", ttl=0)  # known anew, and nothing goes for it
+        s3.tried.clear()
+        for key in "abcdcbda":
+            ask(key)
+        assert s3.tried == ["s3://cfg/d", "s3://cfg/a"]
+
+
 def test_a_403_is_never_remembered(s3: Counting) -> None:
     with FakeCache(s3, negative_ttl=10) as cache:
         s3.denied.add(URI)
@@ -201,6 +311,50 @@ def test_what_is_invalidated_while_s3_is_asked_is_not_remembered(s3: Counting) -
         s3.before_answer = None
         s3["s3://cfg/new"] = b"new"
         assert cache.get("s3://cfg/new") == b"new"
+
+
+def test_a_stream_of_what_is_not_there_is_asked_for_once(s3: Counting) -> None:
+    with FakeCache(s3, negative_ttl=10, disk_budget=0) as cache:
+        for _ in range(3):
+            with pytest.raises(ObjectNotFoundError):
+                opened(cache, "s3://cfg/new")
+        assert s3.tried == ["s3://cfg/new"]
+        assert (cache.stats().negative_hits, cache.stats().errors) == (2, 3)
+
+
+def test_a_404_that_comes_after_the_body_that_was_asked_for_later_is_not_remembered(s3: Counting) -> None:
+    uri = "s3://cfg/new"
+    with FakeCache(s3, negative_ttl=10) as cache:
+
+        def write_and_remove(_: Request) -> None:
+            s3.before_answer = None
+            s3[uri] = b"new"
+            s3.advance(1)
+            assert cache.get(uri, ttl=5) == b"new"
+            del s3[uri]
+
+        s3.before_answer = write_and_remove
+        with pytest.raises(ObjectNotFoundError):
+            cache.get(uri)
+        s3[uri] = b"new"
+        assert cache.get(uri) == b"new"
+
+
+def test_a_body_that_was_asked_for_before_a_404_does_not_end_it(s3: Counting) -> None:
+    with FakeCache(s3, negative_ttl=10) as cache:
+
+        def remove_and_write(_: Request) -> None:
+            s3.before_answer = None
+            del s3[URI]
+            s3.advance(1)
+            with pytest.raises(ObjectNotFoundError):
+                cache.get(URI, ttl=5)
+            s3[URI] = b"{}"
+
+        s3.before_answer = remove_and_write
+        assert cache.get(URI) == b"{}"
+        with pytest.raises(ObjectNotFoundError, match="negative_ttl"):
+            cache.get(URI)
 
 
 # -- stale while revalidate --------------------------------------------------------------------------------------------------
@@ -239,9 +393,16 @@ def one_second_late(s3: Counting) -> Iterator[Callable[[], Held]]:
 @pytest.mark.parametrize("process", ["same", "another"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_is_served_while_another_asks(
-    s3: Counting, tmp_path: Path, one_second_late: Callable[[], Held], way: str, process: str
+    s3: Counting,
+    tmp_path: Path,
+    one_second_late: Callable[[], Held],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    way: str,
+    process: str,
 ) -> None:
     """Another process is another cache on the directory."""
+    monkeypatch.setattr(revalidation, "PATIENCE_WITH_COPY", 3600)  # nobody waits at all
     ask = WAYS[way]
     told: list[Event] = []
     settings = Settings(directory=tmp_path, namespace="x", ttl=60, ttl_jitter=0, stale_while_revalidate=30)
@@ -264,6 +425,46 @@ def test_a_copy_is_served_while_another_asks(
         assert [event.detail for event in told if event.name == "stale_served"] == (
             [] if process == "same" else ["another is asking S3"]
         )
+
+
+@pytest.mark.parametrize("process", ["same", "another"])
+@pytest.mark.parametrize("why", ["invalidated", "a snapshot", "ttl=5"])
+@pytest.mark.parametrize("way", ["get", "as_file"])
+def test_what_the_caller_may_not_have_is_not_served_meanwhile(
+    s3: Counting, tmp_path: Path, one_second_late: Callable[[], Held], *, way: str, why: str, process: str
+) -> None:
+    """An invalidated copy has to be confirmed first, and the age that a call accepts is its TTL."""
+    ttl, seconds = (5, 30) if why == "ttl=5" else (None, 300)
+    settings = Settings(directory=tmp_path, namespace="x", ttl=300, ttl_jitter=0, stale_while_revalidate=seconds)
+    with FakeCache(s3, settings) as one, FakeCache(s3, settings) as other:
+        two = one if process == "same" else other
+        one.get(URI)
+        two.get(URI)
+        s3[URI] = b"new"
+        held = one_second_late()
+        for cache in (one, two):
+            if why == "invalidated":
+                cache.invalidate(URI)
+            elif why == "a snapshot":
+                cache.suspend()
+
+        def ask(cache: FakeCache) -> bytes:
+            if way == "get":
+                return cache.get(URI, ttl=ttl)
+            with cache.as_file(URI, ttl=ttl) as path:
+                return path.read_bytes()
+
+        leading = held.pool.submit(ask, one)
+        assert held.sent.wait(30)
+        following = held.pool.submit(ask, two)
+        wait([following], 0.1)  # it would not take longer to serve what it may not
+        held.go.set()
+        assert following.result(30) == b"new"
+        assert leading.result(30) == b"new"
+        for cache in (one, two):
+            assert cache._disk_tier is not None
+            assert cache._disk_tier._pins is not None
+            assert not cache._disk_tier._pins._held, "no file is in use"
 
 
 @pytest.mark.parametrize("why", ["off", "too old", "ttl=0", "no-cache"])

@@ -45,6 +45,17 @@ def test_no_test_sees_yesterdays_data(mode: Any) -> None:
                 assert s3warm.stats().stale_served == 0
 
 
+def test_no_test_sees_that_something_was_not_there_yesterday() -> None:
+    s3warm.configure(negative_ttl=60)
+    with mock_aws():
+        bucket_with(None)
+        with pytest.raises(s3warm.ObjectNotFoundError):
+            s3warm.get("cfg-bucket", "flags.json")
+    with mock_aws():
+        bucket_with(b"one")
+        assert s3warm.get("cfg-bucket", "flags.json") == b"one"
+
+
 @mock_aws
 def test_a_decorated_test_works_too() -> None:
     bucket_with(b"three")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3warm import AccessDeniedError, Event, ObjectNotFoundError, OriginUnavailableError, deadline, revalidation
-from s3warm.origin.base import Request
+from s3warm.origin.base import Late, Request, TransportError
 from s3warm.testing import FakeCache, FakeS3
 from s3warm.tiers.pins import Pins
 
@@ -128,9 +128,14 @@ def test_who_asks_for_what_s3_says_now_waits_for_nobody(world: World) -> None:
     assert len(world.s3.requests) == 2
 
 
-def test_patience_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revalidation, "PATIENCE", 0.01)
+@pytest.mark.parametrize("copy", [False, True])
+def test_patience_ends(world: World, monkeypatch: pytest.MonkeyPatch, copy: bool) -> None:
+    monkeypatch.setattr(revalidation, "PATIENCE_WITH_COPY" if copy else "PATIENCE", 0.01)
     one, two = world.cache(), world.cache()
+    if copy:
+        one.get(URI)
+        two.get(URI)
+        world.s3.advance(60)
     gate = threading.Event()
     sent = world.until_somebody_waits(then=lambda: gate.wait(30))
     leading = world.pool.submit(one.get, URI)
@@ -248,6 +253,54 @@ def test_what_stands_in_for_the_one_that_asked_stands_in_for_those_that_wait(wor
     world.s3.down = False
     assert [cache.entry(URI).stale for cache in caches] == [True] * 3, "each knows of the outage, and leaves S3 in peace"
     assert [request.status for request in world.s3.requests] == [200]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_who_had_no_time_for_an_answer_tells_the_others_nothing(world: World, held: bool) -> None:
+    """They have time: one of them asks."""
+    one, two = world.cache(), world.cache()
+    if held:
+        one.get(URI)
+        two.get(URI)
+        world.s3.advance(60)
+
+    def late() -> None:
+        raise Late("there was no time left")
+
+    sent = world.until_somebody_waits(then=late)
+    leading = world.pool.submit(one.entry, URI)
+    assert sent.wait(30)
+    following = world.pool.submit(two.entry, URI)
+    if held:
+        assert leading.result(30).stale
+    else:
+        with pytest.raises(OriginUnavailableError) as caught:
+            leading.result(30)
+        assert caught.value.late
+    assert (following.result(30).stale, following.result(30).body) == (False, b"{}")
+
+
+def test_the_trouble_of_one_object_is_told_as_such(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody who is told of it takes it for an outage."""
+    other = "s3://cfg/other.json"
+    world.s3[other] = b"other"
+    one, two = world.cache(), world.cache()
+    two.get(other)
+    world.s3.advance(60)
+
+    def fail() -> None:
+        raise TransportError("it is archived", transient=False, outage=False)
+
+    sent = world.until_somebody_waits(then=fail)
+    leading = world.pool.submit(one.get, URI)
+    assert sent.wait(30)
+    following = world.pool.submit(two.get, URI)
+    for each in (leading, following):
+        with pytest.raises(OriginUnavailableError, match="archived") as caught:
+            each.result(30)
+        assert not caught.value.outage
+    assert not two.entry(other).stale
+    assert "cannot be reached" not in caplog.text
 
 
 def test_a_waiter_for_something_else_is_told_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

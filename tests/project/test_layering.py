@@ -41,6 +41,7 @@ LAYERS: list[list[str]] = [
         "origin.heads",
         "origin.integrity",
         "origin.intime",
+        "origin.mocked",
         "origin.offline",
         "origin.places",
         "origin.sigv4",

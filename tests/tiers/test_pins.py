@@ -388,3 +388,20 @@ def test_a_pin_that_cannot_be_had_again_after_a_fork_is_none(pins: Pins, other: 
         pins.renew()
     assert is_free(other, "going")
     assert not is_free(other, "staying")
+
+
+def test_where_there_is_no_room_for_what_is_said_it_is_counted_all_the_same(
+    pins: Pins, other: Pins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notes lie in the file's holes, and a full disk fills none."""
+    write = os.pwrite
+
+    def full(descriptor: int, data: bytes, place: int) -> int:
+        if len(data) > 6:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data, place)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    pins.count_up("model.onnx", lambda _: b"S3 is out of reach")
+    assert other.count("model.onnx") == 1
+    assert not other.said("model.onnx").strip(b"\0")

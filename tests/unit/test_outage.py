@@ -33,6 +33,14 @@ def test_each_failure_in_a_row_counts_from_its_own_time() -> None:
     assert outages.rest("b", 1003.0) == 0
 
 
+def test_what_fails_while_it_is_left_in_peace_changes_nothing() -> None:
+    outages = Outages()
+    for since in (1000.0, 1000.0, 1000.5, 1000.999):
+        outages.failed("b", since)
+    assert outages.rest("b", 1000.999) > 0
+    assert outages.rest("b", 1001.0) == 0
+
+
 def test_other_buckets_are_not_concerned() -> None:
     outages = Outages()
     outages.failed("b", 1000.0)
