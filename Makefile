@@ -27,14 +27,16 @@ format: $(VENV)/.check  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-faults: $(VENV)/.test  ## random faults, kills, damage and odd input, two minutes of it
+faults: $(VENV)/.test  ## random faults, kills, damage and odd input: four minutes of it
+	@rm -rf tests/faults/out
 	$(BIN)/python -m pytest -m 'faults and not e2e' -n auto --dist loadfile
 
 soak: $(VENV)/.lambda  ## the same, ten times as much and more, and work in Lambda's box (root); then what was tried, as a table
+	@rm -rf tests/faults/out
 	SOAK=1 $(BIN)/python -m pytest -m 'faults and not e2e' -n auto --dist loadfile
 	SOAK=1 $(BIN)/python -m pytest -m 'not e2e' $(addprefix tests/lambdabox/test_,memory.py edges.py crash.py)
 	$(BIN)/python -m tests.support.gateway
-	SOAK=1 $(BIN)/python -m pytest -m 'faults and e2e' -rs tests/faults
+	SOAK=1 $(BIN)/python -m pytest -m e2e -rs tests/faults
 	$(BIN)/python -m tests.faults
 
 e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
@@ -52,7 +54,7 @@ wheel: $(VENV)/.test  ## the wheel, in dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/out
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/out tests/faults/out
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

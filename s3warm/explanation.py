@@ -30,6 +30,7 @@ class Explanation(NamedTuple):
     refusal: str | None = (
         None  # what a call is told without asking S3, since that has just failed, or said that there is none (negative_ttl)
     )
+    paused: float = 0.0  # seconds for which S3 is not asked for a stale copy, since it has just failed
 
     @property
     def fresh(self) -> bool:
@@ -41,6 +42,8 @@ class Explanation(NamedTuple):
         if self.age is None or self.expires_in is None or self.size is None:
             return f"{name}\n  not held; {self.refusal or 'the next call fetches it'}"
         expiry = "expired: the next call revalidates it"
+        if self.paused:
+            expiry = f"expired; S3 failed a moment ago, and is left in peace for another {self.paused:.1f} s"
         if self.fresh:
             expiry = "never expires" if self.expires_in == float("inf") else f"fresh for {self.expires_in:.1f} s"
         stored = "" if self.stored_size is None else f", {self.stored_size:,} in /tmp as {self.codec}"
@@ -56,8 +59,10 @@ class Explanation(NamedTuple):
         )
 
 
-def explain(where: ObjectKey, held: list[Held], now: float, refusal: Exception | None = None) -> Explanation:
-    """The explanation of what the tiers hold for one object, and of what is raised in place of asking for it."""
+def explain(
+    where: ObjectKey, held: list[Held], now: float, refusal: Exception | None = None, paused: float = 0.0
+) -> Explanation:
+    """The explanation of what the tiers hold for one object, of what is raised in place of asking for it, and for how long S3 is not."""
     nothing = Explanation(where.bucket, where.key, where.version_id, ())
     if not held:
         return nothing._replace(refusal=None if refusal is None else str(refusal))
@@ -72,6 +77,7 @@ def explain(where: ObjectKey, held: list[Held], now: float, refusal: Exception |
         age=now - newest.validated_at,
         expires_in=newest.expires_at - now,
         verified_by=newest.verified_by,
+        paused=paused,
     )
 
 
@@ -92,7 +98,9 @@ class Budgets(NamedTuple):
     directory: str | None
 
     def __str__(self) -> str:
-        disk = "off" if self.disk is None else f"{_size(self.disk.bytes)}: {self.disk.origin}"
+        disk = "off" if self.directory is None else f"off: {self.directory} cannot be used now, and the log says why"
+        if self.disk is not None:
+            disk = f"{_size(self.disk.bytes)}: {self.disk.origin}"
         memory = f"off: {self.memory.origin}"
         if self.memory.bytes:
             memory = f"{_size(self.memory.bytes)}: {self.memory.origin}; bodies up to {_size(self.largest_in_memory)}"

@@ -261,7 +261,7 @@ class Cache(Bulk):
         if not held and where.key.endswith("/"):
             where = locate_tree(bucket, key)
             held = self._held(where)
-        return explain(where, held, self._clock(), self._revalidation.refusal(where))
+        return explain(where, held, self._clock(), self._revalidation.refusal(where), self._revalidation.pause(where))
 
     def budgets(self) -> Budgets:
         """The bytes that each tier may hold, and what they were chosen from. Reads well when printed."""

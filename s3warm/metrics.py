@@ -19,6 +19,24 @@ class Stats(NamedTuple):
 
     Each call that delivers a body counts once in the first seven fields. Bytes are bytes.
 
+    Attributes:
+        memory_hits: answered from memory, fresh.
+        disk_hits: answered from /tmp, fresh.
+        misses: the body came from S3, nothing was held.
+        revalidated: S3 said 304.
+        replaced: S3 said 200 to a revalidation.
+        stale_served: a stale copy stood in: S3 is out of reach, or is being asked by another.
+        coalesced: answered by the request of another thread.
+        removed: S3 said 404 or AccessDenied of an object that was held, and it was evicted.
+        negative_hits: a 404 that was remembered (`negative_ttl`); counted in `errors` as well.
+        errors: calls that raised.
+        origin_requests: requests to S3, repeats and those without an answer included.
+        origin_bytes: bytes of bodies received.
+        evictions: from either tier, for want of room.
+        disk_errors: troubles with /tmp that the next tier made good.
+        corrupt: bodies on disk that failed verification and were dropped.
+        memory_bytes, memory_budget, memory_entries, disk_bytes, disk_budget: what the tiers hold now, and may hold.
+
     Example:
         >>> from s3warm.testing import fake_s3
         >>> import s3warm
@@ -32,19 +50,19 @@ class Stats(NamedTuple):
 
     memory_hits: int = 0
     disk_hits: int = 0
-    misses: int = 0  # the body came from S3, nothing was held
-    revalidated: int = 0  # S3 said 304
-    replaced: int = 0  # S3 said 200 to a revalidation
-    stale_served: int = 0  # a stale copy stood in: S3 is out of reach, or is being asked by another
-    coalesced: int = 0  # answered by another thread's flight
-    removed: int = 0  # 404 or AccessDenied evicted it
-    negative_hits: int = 0  # a 404 that was remembered; an error, too
-    errors: int = 0  # calls that raised
+    misses: int = 0
+    revalidated: int = 0
+    replaced: int = 0
+    stale_served: int = 0
+    coalesced: int = 0
+    removed: int = 0
+    negative_hits: int = 0
+    errors: int = 0
     origin_requests: int = 0
-    origin_bytes: int = 0  # bodies received
-    evictions: int = 0  # from either tier, for want of room
-    disk_errors: int = 0  # troubles with /tmp that the next tier made good
-    corrupt: int = 0  # bodies on disk that failed verification and were dropped
+    origin_bytes: int = 0
+    evictions: int = 0
+    disk_errors: int = 0
+    corrupt: int = 0
     memory_bytes: int = 0
     memory_budget: int = 0
     memory_entries: int = 0

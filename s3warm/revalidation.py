@@ -91,6 +91,10 @@ class Revalidation:
         now = float(self._clock())
         return self._absences.known(where, now, None) or self._watch.refusal(where, now)
 
+    def pause(self, where: ObjectKey) -> float:
+        """Seconds for which S3 is not asked for what a stale copy stands in for; 0 if it is."""
+        return self._watch.pause(where, float(self._clock()))
+
     def meanwhile(self, held: H | None, bound: float | None) -> H | None:
         """A stale copy for a caller who would have to wait for another who is asking S3; None if it has to wait."""
         if held is None or not self._may_serve_meanwhile(held, bound):

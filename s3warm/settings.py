@@ -138,7 +138,7 @@ SWITCHES = ("S3WARM_DISABLED", "S3WARM_OFFLINE")
 
 
 class Settings:
-    """The cache's settings, immutable and checked. Durations are seconds, sizes bytes.
+    """The cache's settings, immutable and checked. Durations are seconds, sizes bytes. What each one means is said below, at its name.
 
     Raises:
         ConfigurationError: a value cannot be understood, or there is no such setting.
@@ -148,7 +148,8 @@ class Settings:
         67108864
     """
 
-    __slots__ = tuple(_BY_NAME)
+    # `help` shows the values.
+    __slots__ = {s.name: f"{s.meaning}. S3WARM_{s.name.upper()}; accepts {s.accepts}; {s.default!r} if not set" for s in TABLE}
 
     ttl: float | None
     ttl_jitter: float

@@ -26,7 +26,11 @@ class OriginWatch:
 
     def may_ask(self, where: ObjectKey, now: float) -> bool:
         """Whether it is time to ask for something of this bucket (again)."""
-        return not self._outages.rest(where.bucket, now)
+        return not self.pause(where, now)
+
+    def pause(self, where: ObjectKey, now: float) -> float:
+        """Seconds for which the bucket is left in peace; 0 if it may be asked."""
+        return self._outages.rest(where.bucket, now)
 
     def refusal(self, where: ObjectKey, now: float) -> S3WarmError | None:
         """What to raise in place of asking for an object that failed a moment ago; None if it may be asked for.

@@ -9,6 +9,7 @@ import threading
 import time
 
 from s3warm.origin.base import KEPT, Damaged, Late, Listed, TransportError
+from s3warm.origin.failures import UNREACHED
 from s3warm.origin.mocked import is_mocked
 from s3warm.rules.freshness import MOCKED
 
@@ -151,7 +152,7 @@ def _no_answer(error: Exception) -> TransportError:
     if isinstance(error, (failed.ReadTimeoutError, ReadTimeoutError)):
         return TransportError(f"no answer in time ({said})", transient=False)
     if isinstance(error, failed.ConnectTimeoutError):
-        return TransportError(f"no connection in time ({said})", transient=False)
+        return TransportError(f"no connection in time ({said})", advice=UNREACHED, transient=False)
     if isinstance(error, (failed.ProfileNotFound, failed.InvalidEndpointConfigurationError, ValueError)):
         advice = "check AWS_PROFILE, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the region"
         return TransportError(f"no client can be made: {said}", advice=advice, transient=False)

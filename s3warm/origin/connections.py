@@ -10,6 +10,7 @@ import threading
 import time
 
 from s3warm.origin.base import KEPT, Late, TransportError
+from s3warm.origin.failures import UNREACHED
 from s3warm.origin.wire import Connection
 
 TYPE_CHECKING = False
@@ -198,7 +199,7 @@ def _dialled(host: str, port: int, context: SSLContext | None, deadline: float |
         raise Late(f"no connection to {host} in the time that was left", waited=deadline - began) from failed
     if isinstance(failed, TimeoutError):
         # Repeating it would keep the handler waiting for as long once more.
-        raise TransportError(f"no connection to {host} in time ({failed})", transient=False) from failed
+        raise TransportError(f"no connection to {host} in time ({failed})", advice=UNREACHED, transient=False) from failed
     raise TransportError(f"no connection to {host}:{port} ({failed!r})") from failed
 
 

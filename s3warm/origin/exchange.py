@@ -224,5 +224,6 @@ class Stream:
 
 def damaged(key: ObjectKey, error: Exception) -> IntegrityError:
     """The error for an object that arrived damaged each time."""
-    message = f"{key} arrived damaged, again when it was asked for anew: {error}"
+    advice = "look for what changes it on its way (a proxy, a gateway), or upload it again"
+    message = f"{key} arrived damaged, again when it was asked for anew: {error}; {advice}"
     return IntegrityError(message, bucket=key.bucket, key=key.key)

@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from s3warm.errors import S3WarmError
     from s3warm.origin.base import Page, Response, TransportError
 
-__all__ = ["Failure", "another_range", "changed", "of_page", "of_response", "of_transport", "unpinned", "unverifiable"]
+__all__ = [
+    "UNREACHED",
+    "Failure",
+    "another_range",
+    "changed",
+    "of_page",
+    "of_response",
+    "of_transport",
+    "unpinned",
+    "unverifiable",
+]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _CREDENTIAL_CODES = frozenset(
@@ -30,6 +40,9 @@ _CREDENTIAL_CODES = frozenset(
 )
 _TRANSIENT_CODES = frozenset(("RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"))
 _DENIED_CODES = frozenset(("AccessDenied", "AllAccessDisabled"))  # a 403 without a code is some proxy's
+
+# Advice where no connection came about in time.
+UNREACHED = "check the network; a function in a VPC needs a gateway endpoint for S3"
 
 
 class Failure(NamedTuple):

@@ -235,15 +235,17 @@ class DiskTier(HandsOutFiles, Lasts):
 
     def _trouble(self, doing: str, error: Exception) -> None:
         """Something of the disk's own went wrong: say so, and draw the consequences."""
-        from s3warm.tiers.store import is_busy, is_malformed
+        from s3warm.tiers.store import is_busy, is_malformed, is_read_only
 
         self._complaints.trouble(doing, error)
         if is_malformed(error):
             self._discard()
         elif is_busy(error):
             self._read_only_until = time.monotonic() + REST_AFTER_BUSY
-        elif isinstance(error, FileNotFoundError):
-            with self._lock:  # the directory, or the database in it, was removed under us: the next use makes it anew
+        elif isinstance(error, FileNotFoundError) or is_read_only(error):
+            with (
+                self._lock
+            ):  # the directory, or the database in it, was removed under us: the next use makes it anew, or opens it anew
                 self._let_go()
 
     def _opened(self) -> Shelf | None:

@@ -187,10 +187,21 @@ class Landing:
                 replaced = None
                 if current and (old is None or old.validated_at <= row.validated_at):
                     replaced = shelf.replace(row_key, old, row, inline)
-                elif not store.names(name):
-                    shelf.room.write_older(name, row, GOES_FIRST)
+                else:
+                    self._stand_beside(row_key, name, row)
             unless_done.pop_all()
         return replaced, row
+
+    def _stand_beside(self, row_key: bytes, name: str, row: Row) -> None:
+        """The file is not the object's current one, and gets a row of its own, unless it has taken the place of one that a row names."""
+        store = self._shelf.store
+        for key in (row_key, rows.older_key(name)):
+            text = store.text(key)
+            there = rows.readable(text)
+            if text is not None and there is not None and rows.body_name(there) == name:
+                store.replace_text(key, text, rows.pack(there._replace(seal=row.seal)))
+                return
+        self._shelf.room.write_older(name, row, GOES_FIRST)
 
     def _claim(self) -> None:
         """Find a row for the download that no other process is at."""
@@ -214,15 +225,19 @@ class Landing:
                 self._row, self._finished = old, self._still_good(int(old.finished, 16))
                 return
             self._let_go()
+        checksum = int.from_bytes(os.urandom(4), "big") if self._key.tree else None
+        row = rows.Row(shelf.namespace, self._key, info, codec.RAW, size, checksum, None, 0.0, 0.0, rows.PARTIAL)
+        refusal: NoRoom | None = None
         with room.transaction():
             room.forget_partial(self._slot, self._name, old)
-            if not room.make(room.needed(self._to_write(size)), None if self._at_any_cost else size):
-                raise no_room(shelf, self._key, size)
-            checksum = int.from_bytes(os.urandom(4), "big") if self._key.tree else None
-            row = rows.Row(shelf.namespace, self._key, info, codec.RAW, size, checksum, None, 0.0, 0.0, rows.PARTIAL)
-            room.write(self._slot, row, GOES_FIRST)
-        self._row = row
+            if room.make(room.needed(self._to_write(size)), None if self._at_any_cost else size):
+                room.write(self._slot, row, GOES_FIRST)
+            else:
+                refusal = no_room(shelf, self._key, size)
         room.hold_budget()  # SQLite has not given back the pages of what was evicted yet
+        if refusal is not None:  # raised out here: what has gone in vain is gone, and its rows must not come back
+            raise refusal
+        self._row = row
         self._create(size)
 
     def _is_resumable(self, old: Row, info: Metadata) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed"]
+__all__ = ["LOG_SIZE", "Store", "StoreError", "Unreadable", "is_busy", "is_malformed", "is_read_only"]
 
 MODE_RAW = 1
 
@@ -121,11 +121,15 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
         self._floor = 0.0
         discard_foreign(directory, _KNOWN_SETTINGS)
         self.inode = 0
-        with self._as_writer():
-            super().__init__(directory, timeout=database.BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
-            self._create_order()
-        self.closed = False  # diskcache closes it at the end of its own beginning
-        self.inode = database.identity(directory)
+        with contextlib.ExitStack() as unless_opened:
+            # At once: SQLite keeps for all connections to a file what the first one found, as that it cannot be written.
+            unless_opened.callback(self.close)
+            with self._as_writer():
+                super().__init__(directory, timeout=database.BUSY_TIMEOUT, disk=_BytesOnly, **_SETTINGS)
+                self._create_order()
+            self.closed = False  # diskcache closes it at the end of its own beginning
+            self.inode = database.identity(directory)
+            unless_opened.pop_all()
 
     # -- connections ------------------------------------------------------------------------------------------------------
 
@@ -151,16 +155,19 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
         # Made here so that it, and the files beside it, which inherit its mode, are nobody else's to read.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, timeout=database.BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        # A row with bytes that are no text must be a row that can be dropped, not an error of each statement that meets it.
-        connection.text_factory = database.text
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
-        connection.execute("PRAGMA trusted_schema = 0")
-        connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
-        connection.execute("PRAGMA mmap_size = 0")
-        connection.execute("PRAGMA synchronous = 0")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_SIZE // 4096}")
-        connection.execute("PRAGMA journal_size_limit = 0")
+        with contextlib.ExitStack() as unless_opened:
+            connection = sqlite3.connect(path, timeout=database.BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            unless_opened.callback(connection.close)
+            # A row with bytes that are no text must be a row that can be dropped, not an error of each statement that meets it.
+            connection.text_factory = database.text
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+            connection.execute("PRAGMA trusted_schema = 0")
+            connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
+            connection.execute("PRAGMA mmap_size = 0")
+            connection.execute("PRAGMA synchronous = 0")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_SIZE // 4096}")
+            connection.execute("PRAGMA journal_size_limit = 0")
+            unless_opened.pop_all()
         return connection
 
     def before_fork(self) -> bool:
@@ -313,6 +320,11 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
 def is_busy(error: BaseException) -> bool:
     """Whether an error says that another process has the database locked for longer than anybody should wait."""
     return isinstance(error, diskcache.Timeout) or (isinstance(error, sqlite3.OperationalError) and "locked" in str(error))
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether a connection says that it cannot write, which it goes on saying whatever has become of the cause: it takes a new one."""
+    return isinstance(error, sqlite3.OperationalError) and "readonly" in str(error)
 
 
 def is_malformed(error: BaseException) -> bool:

@@ -239,8 +239,12 @@ def odd_field(site: Site, chance: random.Random) -> None:
     with site.rows() as connection:
         row = chance.choice(site.ids(connection))
         ((text,),) = connection.execute("SELECT tag FROM Cache WHERE rowid = ?", (row,)).fetchall()
-        whole = json.loads(text)
-        inner = whole
+        try:
+            inner = whole = json.loads(text)
+        except (TypeError, ValueError):
+            return  # another planting was quicker
+        if not isinstance(whole, list):
+            return
         place = chance.randrange(len(inner))
         while isinstance(inner[place], list) and inner[place] and chance.random() < 0.8:
             inner = inner[place]

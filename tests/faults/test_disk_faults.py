@@ -40,7 +40,7 @@ def test_whatever_the_disk_does_bytes_are_right_and_the_tier_heals(tmp_path: Pat
     note(
         "disk",
         f"{SCENARIOS:,} scenarios of 30 steps; {sum(met.values()):,} faults ({faults})",
-        "right bytes or an error of ours; whole again",
+        "the right bytes or one of the documented errors; /tmp is used again afterwards",
     )
 
 

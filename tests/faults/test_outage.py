@@ -30,6 +30,7 @@ def pauses(until: float) -> int:
     return failures
 
 
+@pytest.mark.faults
 def test_an_hour_without_s3(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Calls among 20 objects that are held and 5 that are not."""
     caplog.set_level(logging.DEBUG, "s3warm")
@@ -82,6 +83,6 @@ def test_an_hour_without_s3(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     note(
         "outage",
         f"3,600 s of a simulated clock, {calls:,} calls",
-        f"{len(asked) - len(KNOWN) - len(UNKNOWN)} requests at S3, {stale:,} stale copies, {refused:,} errors where there was none, "
+        f"{len(asked) - len(KNOWN) - len(UNKNOWN)} requests at S3, {stale:,} stale copies, {refused:,} errors where there was no copy, "
         "one WARNING, and one when it was over",
     )

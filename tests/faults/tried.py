@@ -16,14 +16,14 @@ SOAK = os.environ.get("SOAK") == "1"  # ten times as much, or fifty
 OUT = Path(__file__).parent / "out"
 # In the order of the table.
 ROWS = {
-    "scenarios-embedded": "Random scenarios, moto's server behind the fault proxy",
-    "scenarios-gateway": "Random scenarios, Ceph's gateway behind the fault proxy",
+    "scenarios-embedded": "Random scenarios, moto's server behind a proxy that makes faults",
+    "scenarios-gateway": "Random scenarios, Ceph's gateway behind a proxy that makes faults",
     "transfers": "Transfers among random faults",
     "outage": "An outage of one hour",
     "stampede": "A stampede on an expired object",
     "threads": "Threads on a small budget",
     "kills": "Kills at random steps",
-    "disk": "Random disk faults (ENOSPC, EIO, EMFILE, EROFS)",
+    "disk": "Random disk faults",
     "planted": "Planted and damaged entries",
     "fuzz": "Fuzzed inputs of all that is parsed",
     "secrets": "Log lines, errors and events searched for secrets",
@@ -70,4 +70,4 @@ def noted() -> list[Tried]:
 def table(lines: list[Tried]) -> str:
     """The lines as the README has them."""
     rows = [f"| {ROWS[line.row]} | {line.tried} | {line.outcome} |" for line in lines]
-    return "\n".join(["| | tried | came of it |", "| --- | --- | --- |", *rows])
+    return "\n".join(["| what | tried | came of it |", "| --- | --- | --- |", *rows])

@@ -56,6 +56,7 @@ def test_a_copy_stands_in_for_what_arrives_damaged() -> None:
         entry = cache.entry(URI)
         assert (entry.body, entry.stale) == (b"old", True)
         assert cache.stats().stale_served == 1
+        assert len(s3.requests) == 1 + 3
         with pytest.raises(IntegrityError):
             cache.get(URI, ttl=0)
 

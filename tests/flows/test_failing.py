@@ -228,6 +228,22 @@ def test_explain_says_why_it_is_not_asked_for(s3: Counting) -> None:
         assert "S3 is left in peace for another 1.0 s" in str(cache.explain(URI))
 
 
+def test_explain_says_that_a_stale_copy_is_not_revalidated_for_now(s3: Counting) -> None:
+    with FakeCache(s3, ttl=60) as cache:
+        cache.get(URI)
+        s3.advance(60)
+        s3.down = True
+        assert "the next call revalidates it" in str(cache.explain(URI))
+        assert cache.entry(URI).stale
+        asked = cache.stats().origin_requests
+        assert "S3 failed a moment ago, and is left in peace for another 1.0 s" in str(cache.explain(URI))
+        assert cache.entry(URI).stale
+        assert cache.stats().origin_requests == asked
+        s3.advance(1)
+        assert cache.explain(URI).paused == 0
+        assert "the next call revalidates it" in str(cache.explain(URI))
+
+
 # -- 404 -------------------------------------------------------------------------------------------------------------------------
 
 

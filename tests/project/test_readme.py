@@ -26,6 +26,7 @@ import s3warm
 from s3warm.rules import budget
 from s3warm.settings import SWITCHES, TABLE
 from s3warm.testing import fake_s3
+from tests.faults.tried import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,7 +200,7 @@ def test_first_screen_has_a_handler_of_eight_lines() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert README.count("\n") < 420
+    assert README.count("\n") < 450
 
 
 def test_demo_block_is_there_to_be_filled() -> None:
@@ -265,6 +266,14 @@ def test_every_error_is_in_the_table_of_cases() -> None:
 def test_cases_have_names_of_their_own() -> None:
     names = [cells[0] for cells in table(section("What happens in each case"), "case")]
     assert len(set(names)) == len(names)
+
+
+def test_all_that_is_noted_stands_in_the_table_of_what_was_tried() -> None:
+    rows = table(section("What was tried"), "what")
+    assert [cells[0] for cells in rows] == list(ROWS.values())
+    for _, tried, outcome in rows:
+        assert re.search(r"[0-9]", tried), "counts, not words"
+        assert outcome
 
 
 def test_make_targets_exist() -> None:

@@ -224,8 +224,8 @@ def test_transfers_among_faults_end_right_or_with_an_error_of_ours(
     origin = soak.cache.settings.origin
     note(
         "transfers",
-        f"{transfers} by {origin}, parts of {scale.part // 1024:,} KiB",
-        f"{soak.right} right at once, {soak.errors} errors of ours, then right; nothing left behind",
+        f"{transfers} through {origin}, parts of {scale.part // 1024:,} KiB",
+        f"{soak.right} right at once, {soak.errors} with one of the documented errors, and right when asked again; nothing left behind",
         part=f"{name}-{origin}",
     )
 

@@ -414,7 +414,7 @@ def test_a_directory_survives_every_kill(tmp_path: pathlib.Path, monkeypatch: py
     note(
         "kills",
         f"{kills} SIGKILLs of a process at work on one directory",
-        f"right bytes, no file left; {resumed} downloads resumed",
+        f"right bytes in the next process, no file without a row; {resumed} downloads went on where they were",
     )
 
 

@@ -631,6 +631,50 @@ def test_admit_that_fails_says_so_that_what_is_older_can_be_evicted(
     assert tier.get(KEY) is None
 
 
+@pytest.mark.parametrize("of", ["the current one", "an older one"])
+def test_what_is_not_current_and_takes_the_place_of_the_same_body_is_whole(make: MakeTier, directory: Path, of: str) -> None:
+    """Two that asked at once: the second file has the name of the first, and its row has to know the new one."""
+    journal = Journal()
+    tier = make(journal=journal)
+    info = info_of(verified_by="length")  # a seal that differs could be made good by nothing
+    with contextlib.closing(tier.download(KEY, at_any_cost=True)) as first:
+        fill(first, verified_by="length")
+        held = first.publish(info, *TIMES, current=True)
+    if of == "an older one":
+        tier.evict(KEY)  # in use, and so it stays
+    with contextlib.closing(tier.download(KEY, at_any_cost=True)) as second:
+        fill(second, verified_by="length")
+        found = second.publish(info, *TIMES, current=False)
+    assert found.path == held.path
+    assert orphans(directory) == NOTHING
+    for each in (held, found):
+        each.pin.release()
+    if of == "the current one":
+        assert body_of(a_file(tier)) == BODY
+        assert tier.get(KEY) == entry_of(verified_by="length")
+    assert journal.counters.corrupt == 0
+
+
+def test_older_files_that_went_in_vain_leave_no_row(make: MakeTier, directory: Path) -> None:
+    """They go before a newcomer is turned away. If that is not enough their rows must not come back without them."""
+    tier = make(budget=MIB)
+    for body in (noise(100_000, 1), noise(100_000, 2)):  # the first one is in use when it is replaced
+        with contextlib.closing(tier.download(KEY, at_any_cost=True)) as sink:
+            fill(sink, body)
+            found = sink.publish(info_of(body), *TIMES, current=True)
+        if body == noise(100_000, 1):
+            first = found
+    first.pin.release()
+    assert len(names(directory, "bodies")) == 2
+    other = ObjectKey("bucket", "other.onnx")
+    with contextlib.closing(tier.download(other, at_any_cost=False)) as sink, pytest.raises(NoRoom):
+        sink.begin(info_of(noise(900_000, 3)))
+    assert len(names(directory, "bodies")) == 1
+    assert orphans(directory) == NOTHING
+    assert tier.usage().entries == 1
+    found.pin.release()
+
+
 # -- trouble -------------------------------------------------------------------------------------------------------------------
 
 

@@ -515,6 +515,7 @@ def test_a_handshake_that_does_not_come_about(
     with pytest.raises(TransportError, match="no connection to localhost in time") as caught:
         pool.ask("https", "localhost", server.port, REQUEST)
     assert not caught.value.transient
+    assert "VPC" in caught.value.advice
 
 
 def test_the_systems_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
