@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from s3warm.origin.base import KEPT, TransportError
 from s3warm.origin.boto import BotoRequests
@@ -40,6 +41,7 @@ class ChosenRequests:
         self._environ = environ
         self._checksums = checksums
         self._boto = BotoRequests(checksums=checksums)
+        self._making = threading.Lock()
         self._lean: LeanRequests | None = None  # its imports cost 18 ms, which a start from /tmp does without
         self._chosen: dict[str, Requests] = {}
 
@@ -69,6 +71,7 @@ class ChosenRequests:
 
     def renew(self) -> None:
         """See `Requests.renew`."""
+        self._making = threading.Lock()
         if self._lean is not None:
             self._lean.renew()
         self._boto.renew()
@@ -88,11 +91,12 @@ class ChosenRequests:
         return chosen
 
     def _made(self) -> LeanRequests:
-        if self._lean is None:
-            from s3warm.origin.lean import LeanRequests
+        with self._making:  # or two that begin at once would have one each, of which one is never closed
+            if self._lean is None:
+                from s3warm.origin.lean import LeanRequests
 
-            self._lean = LeanRequests(self._environ, checksums=self._checksums)
-        return self._lean
+                self._lean = LeanRequests(self._environ, checksums=self._checksums)
+            return self._lean
 
     def _to_boto(self, bucket: str) -> BotoRequests:
         """The bucket is in another region, and boto3 follows: for good."""

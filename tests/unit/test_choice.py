@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from s3warm import Cache
 from s3warm.keys import ObjectKey
-from s3warm.origin import choice
+from s3warm.origin import choice, lean
 from s3warm.origin.base import Request, TransportError
 from s3warm.origin.boto import BotoRequests
 from s3warm.origin.choice import ChosenRequests
@@ -172,3 +174,40 @@ def cache_client() -> Any:
         def get_object(self) -> None: ...
 
     return Client()
+
+
+def test_two_that_begin_at_once_have_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two clients one would never be closed, and its connections neither."""
+    made: list[int] = []
+    first, second = threading.Event(), threading.Event()
+
+    class Client(Supplier):
+        def __init__(self, *_: object, **__: object) -> None:
+            super().__init__()
+            made.append(threading.get_ident())
+            (second if first.is_set() else first).set()
+            assert second.wait(30)
+
+    class Telling:
+        """A lock that tells when somebody has to wait for it."""
+
+        def __init__(self) -> None:
+            self._lock = threading.RLock()
+
+        def __enter__(self) -> None:
+            if not self._lock.acquire(blocking=False):
+                second.set()
+                self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    monkeypatch.setattr(lean, "LeanRequests", Client)
+    requests = ChosenRequests("auto", LAMBDA)
+    monkeypatch.setattr(requests, "_making", Telling(), raising=False)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(requests._choose, "bucket")
+        assert first.wait(30)
+        other = pool.submit(requests._choose, "bucket")
+        assert one.result(30) is other.result(30)
+    assert len(made) == 1
