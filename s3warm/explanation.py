@@ -27,9 +27,8 @@ class Explanation(NamedTuple):
     age: float | None = None
     expires_in: float | None = None
     verified_by: str | None = None
-    refusal: str | None = (
-        None  # what a call is told without asking S3, since that has just failed, or said that there is none (negative_ttl)
-    )
+    # What a call is told without asking S3, since that has just failed, or said that there is none (negative_ttl).
+    refusal: str | None = None
     paused: float = 0.0  # seconds for which S3 is not asked for a stale copy, since it has just failed
 
     @property

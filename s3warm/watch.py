@@ -38,7 +38,7 @@ class OriginWatch:
         An object that has not failed yet is asked for: nothing else could be done for its caller, and it may be the one that finds S3 well.
         """
         error = self._errors.get(where)
-        rest = 0.0 if error is None else self._outages.rest(where.bucket, now)
+        rest = 0.0 if error is None else self.pause(where, now)
         if error is None or not rest:
             return None
         return twin(error, f" (S3 is left in peace for another {rest:.1f} s; ttl=0 asks all the same)")

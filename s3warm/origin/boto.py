@@ -67,7 +67,7 @@ class BotoRequests:
         except (failed.BotoCoreError, ResponseParserError, HTTPError) as error:  # urllib3's: while the body of an error is read
             raise _no_answer(error) from error
         except ValueError as error:
-            unanswered, cause = _no_answer(error), error if _said(error) == str(error) else None
+            unanswered, cause = _no_answer(error), _quotes_nothing(error)
         raise unanswered from cause  # without the error, which may quote what was received
 
     def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> BotoPage:
@@ -87,7 +87,7 @@ class BotoRequests:
         except KeyError:
             unanswered, cause = TransportError("this is no page of a listing"), None
         except ValueError as error:
-            unanswered, cause = _no_answer(error), error if _said(error) == str(error) else None
+            unanswered, cause = _no_answer(error), _quotes_nothing(error)
         raise unanswered from cause  # without the error, which may quote what is listed
 
     def refresh_credentials(self) -> bool:
@@ -157,6 +157,11 @@ def _no_answer(error: Exception) -> TransportError:
         advice = "check AWS_PROFILE, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the region"
         return TransportError(f"no client can be made: {said}", advice=advice, transient=False)
     return TransportError(said)
+
+
+def _quotes_nothing(error: Exception) -> Exception | None:
+    """The error, if all that it says may be said, so that it may stand as a cause."""
+    return error if _said(error) == str(error) else None
 
 
 def _said(error: Exception) -> str:

@@ -48,9 +48,8 @@ def _expired(row: Row) -> Row:
 
 
 REOPEN_AFTER = 30.0  # seconds without disk after it could not be opened
-REST_AFTER_BUSY = (
-    5.0  # seconds without writes after another process had the database locked for longer than anybody should wait
-)
+# Seconds without writes after another process had the database locked for longer than anybody should wait.
+REST_AFTER_BUSY = 5.0
 
 
 class DiskTier(HandsOutFiles, Lasts):
