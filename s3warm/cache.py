@@ -7,7 +7,7 @@ once more, disk, S3. What each answer of S3 leads to is in `revalidation.py`, ho
 from __future__ import annotations
 
 from s3warm.bodies import Bodies
-from s3warm.errors import S3WarmError
+from s3warm.calls import Calls
 from s3warm.front import Front
 from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.paths import Paths
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
+    from s3warm.calls import Answer
     from s3warm.entries import Entry
     from s3warm.keys import Missing, ObjectKey
     from s3warm.ledger import Ledger
@@ -79,6 +80,7 @@ class ReadThrough(Front, Paths):
             learn=learn,
             forget=self._flights.forget,
         )
+        self._calls = Calls(self._flights, self._revalidation, counters, announcer)
         Paths.__init__(self, origin, files, ledger)
 
     # -- what users call ---------------------------------------------------------------------------------------------------
@@ -172,48 +174,26 @@ class ReadThrough(Front, Paths):
         if held is not None and self._revalidation.is_fresh(held, bound):
             self._memory.hit(where)
             return held
-        own = False  # whether the answer is of this call's making
-
-        def load(flight: Flight[Entry]) -> Entry:
-            nonlocal own
-            own = True
-            return self._load(flight, where, bound)
-
-        def late() -> Entry:
-            nonlocal own
-            own = True
-            return self._revalidation.too_late(where, self._copy(where), bound)
-
-        def meanwhile() -> Entry | None:
-            nonlocal own
-            stale = self._revalidation.meanwhile(self._copy(where), bound)
-            own = stale is not None
-            return stale
-
-        try:
-            self._revalidation.check(where, bound)
-            # ttl=0 asks for what S3 says from now on: a flight begun earlier may have been answered already, and must not be
-            # kept in place of this one's answer.
-            if bound == 0:
-                self._flights.forget(where)
-            entry: Entry = self._flights.run(
-                where,
-                load,
-                terms=bound,
-                join=bound != 0,
-                late=late,
-                meanwhile=meanwhile if self._revalidation.serves_meanwhile else None,
-            )
-            if not own and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
-                entry = self._flights.run(where, load, terms=bound, join=False)
-        except S3WarmError:
-            self._counters.errors += 1
-            raise
-        finally:
-            self._announcer.announce()
-        if not own:
+        with self._calls.counted:
+            self._calls.begin(where, bound)
+            answer = self._answer(where, bound, join=bound != 0)
+            entry: Entry = answer.entry
+            if not answer.own and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
+                answer = self._answer(where, bound, join=False)
+                entry = answer.entry
+        if not answer.own:
             self._counters.coalesced += 1
         return entry
+
+    def _answer(self, where: ObjectKey, bound: float | None, *, join: bool) -> Answer:
+        return self._calls.answer(
+            where,
+            bound,
+            lambda flight: self._load(flight, where, bound),
+            terms=bound,
+            join=join,
+            copy=lambda: self._copy(where),
+        )
 
     def _load(self, flight: Flight[Entry], where: ObjectKey, bound: float | None) -> Entry:
         # Memory is looked at once more: between this thread's first look and its flight, another flight may have ended.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from s3warm.errors import S3WarmError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from s3warm.calls import Answer, Calls
     from s3warm.entries import FileEntry
     from s3warm.filing import Filing
     from s3warm.keys import ObjectKey
-    from s3warm.metrics import Announcer, Counters
+    from s3warm.metrics import Counters
     from s3warm.revalidation import Revalidation
-    from s3warm.singleflight import Flight, SingleFlight
+    from s3warm.singleflight import Flight
     from s3warm.tiers.base import FileTier, Turn
     from s3warm.trees import Planting
 
@@ -30,65 +28,36 @@ class Finder:
         filing: Filing,
         planting: Callable[[], Planting],
         *,
-        flights: SingleFlight[Any],
+        calls: Calls,
         revalidation: Revalidation,
         counters: Counters,
-        announcer: Announcer,
     ) -> None:
         self._files = files
         self._filing = filing
         self._planting = planting
-        self._flights = flights
+        self._calls = calls
         self._revalidation = revalidation
         self._counters = counters
-        self._announcer = announcer
 
     def find(self, where: ObjectKey, bound: float | None) -> FileEntry:
         """A file with a pin of its own; NoRoom if there is none for it."""
-        mine: FileEntry | None = None
+        with self._calls.counted:
+            self._calls.begin(where, bound)
+            found = self._found(where, self._answer(where, bound, join=bound != 0), bound)
+            while found is None:
+                found = self._found(where, self._answer(where, bound, join=False), bound)
+            return found
 
-        def load(flight: Flight[FileEntry]) -> FileEntry:
-            nonlocal mine
-            mine = self._load(flight, where, bound)
-            return mine
-
-        def stale(answer: Callable[[FileEntry | None], FileEntry | None]) -> FileEntry | None:
-            """The copy that is held, if `answer` lets it stand in."""
-            nonlocal mine
-            held = self._files.file(where)
-            try:
-                mine = answer(held)
-                return mine
-            finally:
-                if held is not None and mine is None:
-                    held.pin.release()
-
-        def late() -> FileEntry:
-            given = stale(lambda held: self._revalidation.too_late(where, held, bound))
-            assert given is not None
-            return given
-
-        def meanwhile() -> FileEntry | None:
-            return stale(lambda held: self._revalidation.meanwhile(held, bound))
-
-        try:
-            self._revalidation.check(where, bound)
-            if bound == 0:
-                self._flights.forget(where)
-            join, serves_meanwhile = bound != 0, self._revalidation.serves_meanwhile
-            while True:
-                entry: FileEntry = self._flights.run(
-                    where, load, terms=("file", bound), join=join, late=late, meanwhile=meanwhile if serves_meanwhile else None
-                )
-                found = mine or self._found(where, entry, bound)
-                if found is not None:
-                    return found
-                join = False
-        except S3WarmError:
-            self._counters.errors += 1
-            raise
-        finally:
-            self._announcer.announce()
+    def _answer(self, where: ObjectKey, bound: float | None, *, join: bool) -> Answer:
+        return self._calls.answer(
+            where,
+            bound,
+            lambda flight: self._load(flight, where, bound),
+            terms=("file", bound),
+            join=join,
+            copy=lambda: self._files.file(where),
+            let_go=lambda held: held.pin.release(),
+        )
 
     def _load(self, flight: Flight[FileEntry], where: ObjectKey, bound: float | None) -> FileEntry:
         held = self._files.file(where)
@@ -117,8 +86,11 @@ class Finder:
         want: Filing | Planting = self._planting() if where.tree else self._filing
         return self._revalidation.ask(flight, where, held, bound, want=want, turn=turn)
 
-    def _found(self, where: ObjectKey, entry: FileEntry, bound: float | None) -> FileEntry | None:
-        """What another thread's flight has brought, with a pin of one's own; None if it is gone again."""
+    def _found(self, where: ObjectKey, answer: Answer, bound: float | None) -> FileEntry | None:
+        """What the call was given; of what another thread's flight has brought, with a pin of one's own; None if that is gone again."""
+        entry: FileEntry = answer.entry
+        if answer.own:
+            return entry
         found = self._files.file(where)
         if found is None:
             return None

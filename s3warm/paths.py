@@ -6,7 +6,7 @@ import contextlib
 import io
 import threading
 
-from s3warm.errors import DiskUnavailableError, ObjectTooLargeError, S3WarmError
+from s3warm.errors import DiskUnavailableError, ObjectTooLargeError
 from s3warm.filing import Filing, PinnedFile, Streaming
 from s3warm.finder import Finder
 from s3warm.keys import MISSING, locate, locate_tree
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
+    from s3warm.calls import Calls
     from s3warm.entries import FileEntry
     from s3warm.keys import Missing, ObjectKey
-    from s3warm.metrics import Announcer, Counters
+    from s3warm.metrics import Counters
     from s3warm.origin.base import Origin
     from s3warm.revalidation import Revalidation
     from s3warm.singleflight import SingleFlight
@@ -43,7 +44,7 @@ class Paths:
     _look: Callable[[float], object]
     _memory: HotTier
     _counters: Counters
-    _announcer: Announcer
+    _calls: Calls
     _flights: SingleFlight[Any]
     _revalidation: Revalidation
 
@@ -233,10 +234,9 @@ class Paths:
             files,
             Filing(self._origin, self._memory, files, self._account),
             planting,
-            flights=self._flights,
+            calls=self._calls,
             revalidation=self._revalidation,
             counters=self._counters,
-            announcer=self._announcer,
         )
 
     @staticmethod
@@ -275,7 +275,7 @@ class Paths:
 
     def _stream(self, where: ObjectKey, bound: float | None) -> BinaryIO:
         streaming = Streaming(self._origin, self._account)
-        try:
+        with self._calls.counted:
             self._revalidation.check(where, bound)
             self._flights.run(
                 where,
@@ -283,10 +283,5 @@ class Paths:
                 terms=streaming,
                 join=False,
             )
-            assert streaming.opened is not None
-            return io.BufferedReader(streaming.opened, _BUFFER)
-        except S3WarmError:
-            self._counters.errors += 1
-            raise
-        finally:
-            self._announcer.announce()
+        assert streaming.opened is not None
+        return io.BufferedReader(streaming.opened, _BUFFER)

@@ -71,7 +71,7 @@ LAYERS: list[list[str]] = [
     ["tiers.disk"],
     ["absence", "arrival", "front", "watch"],  # orchestration
     ["revalidation", "unmeasured"],
-    ["bodies", "filing", "trees"],
+    ["bodies", "calls", "filing", "trees"],
     ["finder"],
     ["paths"],
     ["cache"],
