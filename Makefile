@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format faults soak e2e lambda bench wheel clean
+.PHONY: help demo test check format faults soak e2e lambda bench docs layer wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ soak: $(VENV)/.lambda  ## the same, ten times as much and more, and work in Lamb
 	SOAK=1 $(BIN)/python -m pytest -m e2e -rs tests/faults
 	$(BIN)/python -m tests.faults
 
-e2e: $(VENV)/.test  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
+e2e: $(VENV)/.docs  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
 	$(BIN)/python -m tests.support.gateway
 	$(BIN)/python -m pytest -m e2e -rs
 
@@ -50,8 +50,15 @@ lambda: $(VENV)/.lambda  ## handlers in a Lambda-like box: memory cap, /tmp of 5
 bench: $(VENV)/.bench  ## speed beside the peers'
 	$(BIN)/python -m tests.bench
 
+docs: $(VENV)/.docs  ## reference docs from the docstrings, in build/docs
+	@rm -rf build/docs
+	@$(BIN)/python -W error -m tests.docs build/docs
+
 wheel: $(VENV)/.test  ## the wheel, in dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+layer: | $(BIN)/python  ## the Lambda layers, in dist/: one for each Python and architecture, without boto3
+	$(BIN)/python -m examples.layer dist
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/bench/out tests/faults/out
@@ -67,6 +74,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.check: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 $(VENV)/.lambda: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""s3warm: a read-through cache for S3 objects in AWS Lambda.
+"""A read-through cache for S3 objects in AWS Lambda.
 
     import s3warm
 
@@ -6,7 +6,21 @@
         flags = s3warm.get("my-config", "flags.json")
 
 Hot objects are answered from memory in well under a microsecond, the rest from /tmp, where they survive a crash of the
-runtime. When the TTL is over one conditional GET asks S3 whether the object has changed.
+runtime. When the TTL is over one conditional GET asks S3 whether the object has changed. An object is named by `(bucket, key)` or by
+one `"s3://bucket/key"`. There are, by what they are for:
+
+- bytes, or what a `transform` makes of them, once: `get` and `get_many`; `entry` has the metadata as well, in an `Entry`;
+- files: `path`, and `tree` for all below a prefix, both until `release`; `as_file` for one block; `open` for what reads a stream;
+- what a library makes of a file, a model for instance, once: `load`;
+- init: `preload`, which gives a `PreloadReport`, and `glob`, which lists what to preload;
+- the invocation: `deadline`, within which S3 is asked only as long as there is time to answer;
+- freshness: `invalidate` and `clear`;
+- what it does and why: `stats` (`Stats`), `explain` (`Explanation`), `budgets` (`Budgets`), and an `Event` for each thing that happens;
+- set-up: `configure` and `Settings`, `default_cache`, or a `Cache` of your own with the same functions as methods;
+- errors, each an `S3WarmError`: `ObjectNotFoundError`, `AccessDeniedError`, `OriginUnavailableError`, `ObjectTooLargeError`,
+  `DiskUnavailableError`, `IntegrityError`, `TransformError`, `PreloadError`, `ConfigurationError`.
+
+`s3warm.testing` has `fake_s3`, an S3 in memory for the tests of your handler.
 """
 
 from __future__ import annotations
@@ -17,6 +31,9 @@ from s3warm import machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from s3warm import emf as emf  # so that `s3warm.emf` is known where `s3warm` was imported
+    from s3warm import otel as otel
+    from s3warm import powertools as powertools
     from s3warm.face import (
         AccessDeniedError,
         Budgets,
@@ -35,6 +52,7 @@ if TYPE_CHECKING:
         S3WarmError,
         Settings,
         Stats,
+        TransformError,
         as_file,
         budgets,
         clear,
@@ -47,6 +65,7 @@ if TYPE_CHECKING:
         get_many,
         glob,
         invalidate,
+        load,
         open,  # noqa: A004  # it is what it says: s3warm.open
         path,
         preload,
@@ -73,6 +92,7 @@ __all__ = [
     "S3WarmError",
     "Settings",
     "Stats",
+    "TransformError",
     "as_file",
     "budgets",
     "clear",
@@ -85,6 +105,7 @@ __all__ = [
     "get_many",
     "glob",
     "invalidate",
+    "load",
     "open",
     "path",
     "preload",
@@ -96,10 +117,27 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+# Modules that are reached as `s3warm.emf` after `import s3warm`, and loaded then.
+_LATER = ("emf", "otel", "powertools")
+
+
 if not TYPE_CHECKING:  # or each misspelt name would be an object to type checkers
+
+    def _load(name: str) -> object:
+        from importlib import import_module
+
+        return import_module(name)
+
+    class _Later(type(os)):
+        """Stands in for a module, which takes its place, here and in `sys.modules`, with the first name that is used."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(_load(self.__name__), name)
 
     def __getattr__(name: str) -> object:
         """Load everything with the first name that is used (PEP 562), which takes 12 ms; `import s3warm` takes 1."""
+        if name in _LATER:
+            return _load(f"s3warm.{name}")
         if name not in __all__ and name != "errors":
             raise AttributeError(f"module 's3warm' has no attribute {name!r}")
         from s3warm import face
@@ -107,13 +145,15 @@ if not TYPE_CHECKING:  # or each misspelt name would be an object to type checke
         own = globals()
         for each in __all__:
             own.setdefault(each, getattr(face, each))  # unless somebody has put another in its place
+        for each in _LATER:
+            own.setdefault(each, _Later(f"s3warm.{each}"))
         # CPython does not specialise look-ups in a module that has this function: each hit would cost 15 % more.
         own.pop("__getattr__", None)
         return own[name]
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_LATER]
 
 
 if machine.initialization_type(os.environ) == "snap-start":

@@ -11,15 +11,33 @@ from s3warm.rules import freshness
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, Protocol, Self, TypeVar
 
-    from s3warm.entries import Entry, FileEntry, Metadata
+    from s3warm.entries import Metadata
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer
     from s3warm.singleflight import Flight
 
-    Held = Entry | FileEntry  # a body that may be confirmed, or stand in
-    H = TypeVar("H", Entry, FileEntry)
+    class Held(Protocol):
+        """A body that may be confirmed, or stand in, or what was made of one: `Entry`, `FileEntry`, `Known`."""
+
+        @property
+        def object(self) -> ObjectKey: ...
+        @property
+        def info(self) -> Metadata: ...
+        @property
+        def validated_at(self) -> float: ...
+        @property
+        def expires_at(self) -> float: ...
+        @property
+        def stale(self) -> bool: ...
+        @property
+        def etag(self) -> str: ...
+        @property
+        def size(self) -> int: ...
+        def _replace(self, *args: Any, **changes: Any) -> Self: ...
+
+    H = TypeVar("H", bound=Held)
 
     class Want(Protocol[H]):
         """What a caller wants of an object: its bytes, a file, a stream."""

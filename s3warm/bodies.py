@@ -1,4 +1,4 @@
-"""Bytes: how a body that arrives comes into memory and onto the disk."""
+"""Bytes: how a body that arrives comes into memory and onto the disk, or past memory, for those who only make a value of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from s3warm.origin.base import PART, Fetched, NoRoom, buffers_within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from s3warm.arrival import Arrival
+    from s3warm.entries import Known
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Incoming, NotModified, Origin
+    from s3warm.singleflight import Flight
     from s3warm.tiers.base import Account, Download, FileTier, HotTier
+    from s3warm.tiers.slot import ValueSlot
 
-__all__ = ["Bodies"]
+__all__ = ["Bodies", "Passing"]
 
 
 class Bodies:
@@ -27,16 +32,41 @@ class Bodies:
         self._disk = disk
         self._account = account
 
+    def passing(self, slot: ValueSlot | None) -> Passing:
+        """The same for a value, of which memory may hold one."""
+        return Passing(self._origin, self._memory, self._disk, self._account, slot)
+
+    def terms(self, bound: float | None) -> object:
+        """On which terms the object is wanted; see `SingleFlight.run`."""
+        return bound
+
+    def held(self, where: ObjectKey) -> Entry | Known | None:
+        """What memory holds, fresh or not."""
+        return self._memory.get(where)
+
+    def hit(self, where: ObjectKey) -> None:
+        """It is fresh."""
+        self._memory.hit(where)
+
+    def promote(self, flight: Flight[Any], stored: Entry | Known) -> None:
+        """It was found on the disk: it is in memory from now on."""
+        flight.store(lambda: self._into_memory(stored))
+
     def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
         """See `Want.fetch`."""
         return self._origin.fetch(where, if_none_match=if_none_match)
 
-    def confirmed(self, entry: Entry) -> None:
+    def confirmed(self, entry: Entry | Known) -> None:
         """See `Want.confirmed`: it may have come from the disk."""
-        if not self._memory.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at):
+        held = self._memory.get(entry.object)
+        if held is None or held.etag != entry.etag:
+            self._into_memory(entry)
+
+    def _into_memory(self, entry: Entry | Known) -> None:
+        if isinstance(entry, Entry):
             self._memory.put(entry)
 
-    def receive(self, incoming: Incoming, arrival: Arrival) -> Entry:
+    def receive(self, incoming: Incoming, arrival: Arrival) -> Entry | Known:
         """See `Want.receive`. A body that would not fit into memory is refused before anything of it is downloaded."""
         size = incoming.size
         if size is None:
@@ -82,9 +112,41 @@ class Bodies:
                     self._disk.evict(entry.object)
             elif self._disk is not None:
                 self._disk.put(entry)
-            self._memory.put(entry)
+            self._into_memory(entry)
 
         stored = arrival.flight.store(store)
         if download is not None and not (stored and times.keep):
             download.reset()
         return entry
+
+
+class Passing(Bodies):
+    """See `Want`: for a value, of which memory may hold one in `slot`. The body is not kept in memory: the disk has it."""
+
+    def __init__(
+        self, origin: Origin, memory: HotTier, disk: FileTier | None, account: Account, slot: ValueSlot | None
+    ) -> None:
+        super().__init__(origin, memory, disk, account)
+        self._slot = slot
+
+    def terms(self, bound: float | None) -> object:
+        """See `Bodies.terms`: who has no value yet needs the body, as others do."""
+        return bound if self._slot is None else ("known", self._slot.info.etag, bound)
+
+    def held(self, where: ObjectKey) -> Entry | Known | None:
+        """The value, or a body that is in memory all the same."""
+        slot, body = self._slot, self._memory.get(where)
+        if slot is None or (body is not None and body.etag != slot.info.etag and body.validated_at >= slot.validated_at):
+            return body
+        return slot.known()
+
+    def hit(self, where: ObjectKey) -> None:
+        """It is fresh."""
+        if self._slot is None:
+            super().hit(where)
+        else:
+            self._slot.hits += 1
+
+    def _into_memory(self, entry: Entry | Known) -> None:
+        self._memory.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at)
+        self._memory.outdate(entry.object, entry.etag, entry.validated_at)

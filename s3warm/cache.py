@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from s3warm.bodies import Bodies
 from s3warm.calls import Calls
+from s3warm.decoding import Decoding
+from s3warm.entries import Entry
 from s3warm.front import Front
 from s3warm.keys import MISSING, locate, locate_tree
+from s3warm.making import Making
 from s3warm.paths import Paths
 from s3warm.revalidation import Revalidation
 from s3warm.singleflight import SingleFlight
-from s3warm.values import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
     from typing import Any
 
     from s3warm.calls import Answer
-    from s3warm.entries import Entry
+    from s3warm.entries import Known
     from s3warm.keys import Missing, ObjectKey
     from s3warm.ledger import Ledger
+    from s3warm.making import Measure
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.origin.base import Origin
     from s3warm.settings import Settings
@@ -55,6 +57,7 @@ class ReadThrough(Front, Paths):
         counters: Counters,
         troubles: Troubles,
         announcer: Announcer,
+        anonymous: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._memory = memory
@@ -65,6 +68,7 @@ class ReadThrough(Front, Paths):
         self._counters = counters
         self._announcer = announcer
         self._slots = memory.slots
+        self._values = memory.values
         self._flights: SingleFlight[Any] = SingleFlight()
         self._ledger = ledger
         self._look = ledger.look
@@ -82,6 +86,18 @@ class ReadThrough(Front, Paths):
         )
         self._calls = Calls(self._flights, self._revalidation, counters, announcer)
         Paths.__init__(self, origin, files, ledger)
+        self._making = Making(memory, anonymous, self._made, counters=counters, troubles=troubles, announcer=announcer)
+        self._decoding = Decoding(
+            memory,
+            self._making,
+            self._flights,
+            find=lambda where, bound, slot: self._find(where, bound, self._bodies.passing(slot)),
+            open_file=self._found,
+            calls=self._calls,
+            revalidation=self._revalidation,
+            ledger=ledger,
+            clock=clock,
+        )
 
     # -- what users call ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +105,11 @@ class ReadThrough(Front, Paths):
         """Ask S3 before the object (or the tree) is used again. Its body is kept, as S3 may confirm it with a 304.
 
         Holds for this process's memory and for the directory; other processes' memories are not reached, and what they have just read
-        from the directory they look at again within a second.
+        from the directory they look at again within a second. Takes what `get` takes.
+
+        Raises:
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name an object.
 
         Example:
             >>> from s3warm.testing import fake_s3
@@ -139,6 +159,7 @@ class ReadThrough(Front, Paths):
     def renew(self) -> None:
         """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
         self._flights.renew()
+        self._decoding.renew()
         self._ledger.renew()
         self._counters.renew()
         self.renew_pins()
@@ -160,15 +181,23 @@ class ReadThrough(Front, Paths):
         """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
         self._flights.forget_all()
         self.release_all()
+        self._making.give_back()
         for tier in self._tiers:
             tier.close()
         self._origin.close()
 
     # -- the ways through the house ----------------------------------------------------------------------------------------
 
-    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
-        where = locate(bucket, key, version_id)
-        bound = None if ttl is None else seconds(ttl, f"ttl of {where}")
+    def _value(self, where: ObjectKey, bound: float | None, transform: object, size_of: Measure | None) -> Any:
+        return self._decoding.value(where, bound, transform, size_of)
+
+    def _loaded(self, where: ObjectKey, bound: float | None, loader: object, size_of: Measure | None) -> Any:
+        return self._decoding.loaded(where, bound, loader, size_of)
+
+    def _made(self, where: ObjectKey, made_by: str, value: object) -> None:
+        """Told of each value that is decoded; for `s3warm.testing`."""
+
+    def _read(self, where: ObjectKey, bound: float | None) -> Entry:
         self._look(float(self._clock()))
         held = self._memory.get(where)
         if held is not None and self._revalidation.is_fresh(held, bound):
@@ -176,52 +205,54 @@ class ReadThrough(Front, Paths):
             return held
         with self._calls.counted:
             self._calls.begin(where, bound)
-            answer = self._answer(where, bound, join=bound != 0)
-            entry: Entry = answer.entry
-            if not answer.own and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
-                answer = self._answer(where, bound, join=False)
-                entry = answer.entry
+            entry = self._find(where, bound, self._bodies)
+        assert isinstance(entry, Entry)
+        return entry
+
+    def _find(self, where: ObjectKey, bound: float | None, want: Bodies) -> Entry | Known:
+        """What S3 has, or what may stand in for it; of what is known in another form perhaps only that it is still the same."""
+        answer = self._answer(where, bound, want, join=bound != 0)
+        entry: Entry | Known = answer.entry
+        if not answer.own and bound is not None and not entry.stale and not self._revalidation.is_fresh(entry, bound):
+            answer = self._answer(where, bound, want, join=False)
+            entry = answer.entry
         if not answer.own:
             self._counters.coalesced += 1
         return entry
 
-    def _answer(self, where: ObjectKey, bound: float | None, *, join: bool) -> Answer:
+    def _answer(self, where: ObjectKey, bound: float | None, want: Bodies, *, join: bool) -> Answer:
         return self._calls.answer(
             where,
             bound,
-            lambda flight: self._load(flight, where, bound),
-            terms=bound,
+            lambda flight: self._load(flight, where, bound, want),
+            terms=want.terms(bound),
             join=join,
-            copy=lambda: self._copy(where),
+            copy=lambda: want.held(where) or self._newer_on_disk(where, None),
         )
 
-    def _load(self, flight: Flight[Entry], where: ObjectKey, bound: float | None) -> Entry:
+    def _load(self, flight: Flight[Any], where: ObjectKey, bound: float | None, want: Bodies) -> Entry | Known:
         # Memory is looked at once more: between this thread's first look and its flight, another flight may have ended.
-        held = self._memory.get(where)
+        held = want.held(where)
         if held is not None and self._revalidation.is_fresh(held, bound):
-            self._memory.hit(where)
+            want.hit(where)
             return held
         held = self._newer_on_disk(where, held) or held
         if held is not None and self._revalidation.is_fresh(held, bound):
-            return self._promoted(flight, held)
+            return self._promoted(flight, held, want)
         with self._revalidation.turn(self._disk, where, held, bound) as turn:
             if turn.found:  # another process has brought it
                 held = self._newer_on_disk(where, held) or held
                 if held is not None and self._revalidation.is_fresh(held, bound):
-                    return self._promoted(flight, held)
-            return self._revalidation.ask(flight, where, held, bound, want=self._bodies, turn=turn)
+                    return self._promoted(flight, held, want)
+            return self._revalidation.ask(flight, where, held, bound, want=want, turn=turn)
 
-    def _promoted(self, flight: Flight[Entry], stored: Entry) -> Entry:
-        """A body from the disk, in memory from now on."""
+    def _promoted(self, flight: Flight[Any], stored: Entry | Known, want: Bodies) -> Entry | Known:
+        """What the disk has, in memory from now on."""
         self._counters.disk_hits += 1
-        flight.store(lambda: self._memory.put(stored))
+        want.promote(flight, stored)
         return stored
 
-    def _copy(self, where: ObjectKey) -> Entry | None:
-        """A copy, fresh or not, from wherever there is one."""
-        return self._memory.get(where) or self._newer_on_disk(where, None)
-
-    def _newer_on_disk(self, where: ObjectKey, held: Entry | None) -> Entry | None:
+    def _newer_on_disk(self, where: ObjectKey, held: Entry | Known | None) -> Entry | Known | None:
         """What the disk holds, if it was validated later than what memory holds: by another process, or before a crash."""
         if self._disk is None:
             return None

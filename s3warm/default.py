@@ -13,11 +13,11 @@ from s3warm.front import Front
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import timedelta
     from typing import Any, Unpack
 
     from s3warm.entries import Entry
-    from s3warm.keys import Missing
+    from s3warm.keys import ObjectKey
+    from s3warm.making import Measure
     from s3warm.metrics import Event
     from s3warm.options import Options
     from s3warm.settings import Settings
@@ -34,12 +34,19 @@ class _DefaultFront(Front):
     def follow(self, cache: Cache | None) -> None:
         """Look into this cache's memory from now on."""
         self._slots = {} if cache is None else cache._slots
+        self._values = {} if cache is None else cache._values
         self._clock = time.time if cache is None else cache._clock
         self._look = float if cache is None else cache._look
         self._prolong = float if cache is None else cache._prolong
 
-    def _read(self, bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None) -> Entry:
-        return default_cache()._read(bucket, key, version_id, ttl)
+    def _read(self, where: ObjectKey, bound: float | None) -> Entry:
+        return default_cache()._read(where, bound)
+
+    def _value(self, where: ObjectKey, bound: float | None, transform: object, size_of: Measure | None) -> Any:
+        return default_cache()._value(where, bound, transform, size_of)
+
+    def _loaded(self, where: ObjectKey, bound: float | None, loader: object, size_of: Measure | None) -> Any:
+        return default_cache()._loaded(where, bound, loader, size_of)
 
 
 front = _DefaultFront()
@@ -90,8 +97,16 @@ def configure(
     Call it once, where the module is loaded, before the first `get`. Later it works too, closes the old cache with all that it
     has in memory, and warns.
 
+    Args:
+        settings: a `Settings` object; without it `S3WARM_*` variables are read.
+        client: a boto3 S3 client to use as it is.
+        clock: the wall clock, seconds since the epoch.
+        on_event: called with an `Event` for what is not a memory hit.
+        **options: single settings, which win over `settings` and the environment; `Settings` says what there is.
+
     Raises:
-        ConfigurationError: a setting cannot be understood. The default cache is then the one that it was.
+        ConfigurationError: a setting cannot be understood, or there is no such setting. The default cache is then the one that it was.
+        TypeError: `settings`, `client`, `clock` or `on_event` is something else; the default cache is then the same, too.
 
     Example:
         >>> import s3warm

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
             ...
 
 
-__all__ = ["Entry", "FileEntry", "Metadata"]
+__all__ = ["Entry", "FileEntry", "Known", "Metadata"]
 
 
 class Metadata(NamedTuple):
@@ -63,11 +63,37 @@ class FileEntry(NamedTuple):
         return self.info.size
 
 
-class Entry(NamedTuple):
-    """One body with its metadata, when it was last validated and until when it is fresh (seconds since the epoch).
+class Known(NamedTuple):
+    """An object of which no body is at hand, but what was made of it: a 304 is all that is needed to go on using that."""
 
-    Immutable. The body is shared by all who ask for it. `stale` says that S3 could not be asked in time and that this is
-    an older copy, served within `stale_if_error`.
+    object: ObjectKey
+    info: Metadata
+    validated_at: float
+    expires_at: float
+    stale: bool = False
+
+    @property
+    def etag(self) -> str:
+        """The entity tag, opaque, with its quotation marks."""
+        return self.info.etag
+
+    @property
+    def size(self) -> int:
+        """Length of the body in bytes."""
+        return self.info.size
+
+
+class Entry(NamedTuple):
+    """One body with its metadata. Immutable; the body is shared by all who ask for it.
+
+    Attributes:
+        object: which object it is; `bucket` and `key` are more handy.
+        info: what S3 said of the body; `etag`, `size` and the other properties give it.
+        validated_at: when S3 was last asked for it, in seconds since the epoch.
+        expires_at: until when it is fresh, in seconds since the epoch; `inf` for a pinned version.
+        body: the bytes as they are stored.
+        stale: S3 could not be asked in time, and this is an older copy, served within `stale_if_error`, or within
+            `stale_while_revalidate` while another one is asking.
 
     Example:
         >>> from s3warm.testing import fake_s3
@@ -76,6 +102,10 @@ class Entry(NamedTuple):
         ...     entry = s3warm.entry("cfg", "flags.json")
         >>> entry.bucket, entry.key, entry.size, entry.stale
         ('cfg', 'flags.json', 2, False)
+        >>> entry.etag, entry.verified_by, entry.version_id, entry.last_modified.year
+        ('"99914b932bd37a50b983c5e7c90ae93b"', 'md5', None, 2023)
+        >>> entry.content_type, dict(entry.metadata)
+        ('binary/octet-stream', {})
     """
 
     object: ObjectKey

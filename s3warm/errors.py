@@ -22,6 +22,7 @@ __all__ = [
     "OriginUnavailableError",
     "PreloadError",
     "S3WarmError",
+    "TransformError",
 ]
 
 
@@ -58,23 +59,42 @@ class S3WarmError(Exception):
 class ObjectNotFoundError(S3WarmError, FileNotFoundError):
     """S3 says that there is no such object, version or bucket (404). It is evicted from every tier.
 
+    Also a `FileNotFoundError`, so that code which was written for files goes on working.
+
     Example:
-        >>> issubclass(ObjectNotFoundError, FileNotFoundError)
-        True
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({}):
+        ...     try:
+        ...         s3warm.get("cfg", "flags.json")
+        ...     except FileNotFoundError as error:
+        ...         error
+        ObjectNotFoundError('s3://cfg/flags.json does not exist; check the key')
     """
 
 
 class AccessDeniedError(S3WarmError, PermissionError):
     """S3 says `AccessDenied` (403). It is evicted from every tier; without `s3:ListBucket` a missing key looks the same.
 
+    Also a `PermissionError`.
+
     Example:
-        >>> issubclass(AccessDeniedError, PermissionError)
-        True
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}) as s3:
+        ...     s3.denied.add("s3://cfg/flags.json")
+        ...     try:
+        ...         s3warm.get("cfg", "flags.json")
+        ...     except s3warm.AccessDeniedError as error:
+        ...         error.key, isinstance(error, PermissionError)
+        ('flags.json', True)
     """
 
 
 class OriginUnavailableError(S3WarmError, ConnectionError):
     """S3 could not be asked, or could not answer, and no copy was fresh or stale enough to serve.
+
+    Also a `ConnectionError`. The origin's own error is the `__cause__`.
 
     Attributes:
         outage: False where the trouble is this object's own (it is archived, say) and the endpoint is well.
@@ -82,8 +102,15 @@ class OriginUnavailableError(S3WarmError, ConnectionError):
         silence: seconds for which S3 had not answered by then.
 
     Example:
-        >>> issubclass(OriginUnavailableError, ConnectionError)
-        True
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3() as s3:
+        ...     s3.down = True
+        ...     try:
+        ...         s3warm.get("cfg", "flags.json")
+        ...     except s3warm.OriginUnavailableError as error:
+        ...         error.outage, error.late, isinstance(error, ConnectionError)
+        (True, False, True)
     """
 
     outage = True
@@ -115,6 +142,16 @@ class ObjectTooLargeError(S3WarmError):
     """The object does not fit into what the function has left. Its body is not downloaded, where S3 tells its length beforehand.
 
     Of `get`, the memory; of `path`, `as_file` and `tree`, the disk budget beside the files that are in use.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://models/net.onnx": bytes(2**20)}, disk_budget="512KiB"):
+        ...     try:
+        ...         s3warm.path("models", "net.onnx")
+        ...     except s3warm.ObjectTooLargeError as error:
+        ...         print(str(error)[:51])
+        s3://models/net.onnx has 1,048,576 bytes (1.0 MiB),
     """
 
     @classmethod
@@ -146,16 +183,47 @@ class ObjectTooLargeError(S3WarmError):
 
 
 class DiskUnavailableError(S3WarmError, OSError):
-    """A file was asked for, and there is no directory to put it, or it cannot be written.
+    """A file was asked for, and there is no directory to put it, or it cannot be written. Also an `OSError`.
 
     Example:
-        >>> issubclass(DiskUnavailableError, OSError)
-        True
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://models/net.onnx": b"weights"}, disk_budget=0):
+        ...     try:
+        ...         s3warm.path("models", "net.onnx")
+        ...     except s3warm.DiskUnavailableError as error:
+        ...         error.key, isinstance(error, OSError)
+        ('net.onnx', True)
     """
 
 
 class IntegrityError(S3WarmError):
-    """The bytes that arrived are not those that S3 described (length or checksum), also when asked for again."""
+    """The bytes that arrived are not those that S3 described (length or checksum), also when asked for again.
+
+    With the setting `verify="require"`, also: S3 gives nothing to check the bytes against.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3() as s3:
+        ...     version = s3.put("s3://cfg/flags.json", b"{]", etag='"99914b932bd37a50b983c5e7c90ae93b"')  # the MD5 of b"{}"
+        ...     try:
+        ...         s3warm.get("cfg", "flags.json")
+        ...     except s3warm.IntegrityError as error:
+        ...         error.key, len(s3.requests)
+        ('flags.json', 3)
+    """
+
+
+class TransformError(S3WarmError, ValueError):
+    """A body could not be decoded by the `transform` or the `loader` of the call, whose own exception is the `__cause__`.
+
+    Only where there is no value from before: when the object has changed, and what it is now cannot be decoded, that is served on.
+
+    Example:
+        >>> issubclass(TransformError, ValueError)
+        True
+    """
 
 
 class PreloadError(S3WarmError):
@@ -179,4 +247,13 @@ class PreloadError(S3WarmError):
 
 
 class ConfigurationError(S3WarmError, ValueError):
-    """A setting cannot be understood. The message names the setting, its value and what would be accepted."""
+    """A setting cannot be understood. The message names the setting, its value and what would be accepted. Also a `ValueError`.
+
+    Example:
+        >>> import s3warm
+        >>> try:
+        ...     s3warm.Settings(ttl="soon")
+        ... except s3warm.ConfigurationError as error:
+        ...     print(error)
+        ttl='soon' is not understood; accepted: seconds or a timedelta, 0 or more, or None
+    """

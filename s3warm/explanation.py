@@ -14,7 +14,35 @@ __all__ = ["Budgets", "Explanation", "explain"]
 
 
 class Explanation(NamedTuple):
-    """What the cache knows of one object. Sizes are bytes, `age` and `expires_in` seconds; the rest is None where nothing is held."""
+    """What the cache knows of one object. Where nothing is held, `tiers` is empty, and what would describe a copy is None.
+
+    Attributes:
+        bucket: name of the bucket.
+        key: key of the object.
+        version_id: the version that was asked for, or None.
+        tiers: where it lies, nearest first: `"memory"`, `"disk"`.
+        etag: the entity tag, opaque, with its quotation marks.
+        size: length of the body in bytes.
+        stored_size: bytes that it takes in /tmp; None if it is only in memory.
+        codec: how it is stored in /tmp; None if it is only in memory.
+        age: seconds since S3 was last asked for it.
+        expires_in: seconds until it is to be revalidated; negative if that time is over, `inf` for a pinned version.
+        verified_by: what the body was checked against: `"md5"`, a checksum's name, or `"length"`.
+        refusal: what a call is told without asking S3, since that has just failed, or said that there is none (`negative_ttl`).
+        paused: seconds for which S3 is not asked for a stale copy, since it has just failed; 0 otherwise.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}, ttl=60) as s3:
+        ...     body = s3warm.get("cfg", "flags.json")
+        ...     s3.advance(10)
+        ...     before = s3warm.explain("cfg", "flags.json")
+        ...     s3.advance(60)
+        ...     after = s3warm.explain("cfg", "flags.json")
+        >>> (before.tiers, before.fresh, before.expires_in), (after.tiers, after.fresh, after.expires_in)
+        ((('memory', 'disk'), True, 50.0), (('memory', 'disk'), False, -10.0))
+    """
 
     bucket: str
     key: str
@@ -22,14 +50,13 @@ class Explanation(NamedTuple):
     tiers: tuple[str, ...]
     etag: str | None = None
     size: int | None = None
-    stored_size: int | None = None  # in /tmp; None if it is only in memory
-    codec: str | None = None  # in /tmp
+    stored_size: int | None = None
+    codec: str | None = None
     age: float | None = None
     expires_in: float | None = None
     verified_by: str | None = None
-    # What a call is told without asking S3, since that has just failed, or said that there is none (negative_ttl).
     refusal: str | None = None
-    paused: float = 0.0  # seconds for which S3 is not asked for a stale copy, since it has just failed
+    paused: float = 0.0
 
     @property
     def fresh(self) -> bool:
@@ -81,7 +108,13 @@ def explain(
 
 
 class Budgets(NamedTuple):
-    """What was chosen for each tier and from what; `disk` is None where there is no disk tier.
+    """What was chosen for each tier and from what. Sizes are bytes. Reads well when printed.
+
+    Attributes:
+        memory: of the memory tier: its `bytes`, and in words their `origin`. 0 bytes turn it off.
+        disk: the same of the disk tier, for all processes on the directory; None where there is none, or it cannot be used now.
+        largest_in_memory: bytes of the largest body that is kept in memory.
+        directory: where the disk tier lies; None where there is none.
 
     Example:
         >>> from s3warm.testing import fake_s3

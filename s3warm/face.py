@@ -15,6 +15,7 @@ from s3warm.errors import (
     OriginUnavailableError,
     PreloadError,
     S3WarmError,
+    TransformError,
 )
 from s3warm.explanation import Budgets, Explanation
 from s3warm.factory import Cache
@@ -53,6 +54,7 @@ __all__ = [
     "S3WarmError",
     "Settings",
     "Stats",
+    "TransformError",
     "as_file",
     "budgets",
     "clear",
@@ -65,6 +67,7 @@ __all__ = [
     "get_many",
     "glob",
     "invalidate",
+    "load",
     "open",
     "path",
     "preload",
@@ -76,6 +79,7 @@ __all__ = [
 # Bound once: the front follows the default cache, so this name stays right when `configure` replaces it. A function around it
 # would cost a hit 40 % more.
 get = front.get
+load = front.load
 
 
 def entry(

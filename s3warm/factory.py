@@ -106,10 +106,11 @@ class Cache(Bulk):
             Lambda and for plain buckets, s3warm's own is used (see the setting `origin`).
         clock: the wall clock, seconds since the epoch. Not a monotonic one: those stand still while Lambda freezes the environment.
         on_event: called with an `Event` for what is not a memory hit.
-        **options: single settings, which win over `settings` and the environment.
+        **options: single settings, which win over `settings` and the environment; `Settings` says what there is.
 
     Raises:
-        ConfigurationError: a setting cannot be understood.
+        ConfigurationError: a setting cannot be understood, or there is no such setting.
+        TypeError: `settings`, `client`, `clock` or `on_event` is something else.
 
     Example:
         >>> with Cache(ttl=60, memory_budget="8MiB", disk_budget=0) as cache:
@@ -198,6 +199,7 @@ class Cache(Bulk):
             counters=counters,
             troubles=troubles,
             announcer=announcer,
+            anonymous=machine.anonymous_memory,
         )
         _alive.add(self)
 
@@ -229,11 +231,27 @@ class Cache(Bulk):
 
     @property
     def settings(self) -> Settings:
-        """The settings in force."""
+        """The settings in force, wherever they came from.
+
+        Example:
+            >>> with Cache(ttl=60, disk_budget=0) as cache:
+            ...     cache.settings.ttl
+            60.0
+        """
         return self._settings
 
     def stats(self) -> Stats:
-        """A snapshot of all counters; see `Stats`."""
+        """A snapshot of all counters; see `Stats`. Costs microseconds and asks nobody.
+
+        Example:
+            >>> from s3warm.testing import fake_s3
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}):
+            ...     bodies = [s3warm.get("cfg", "flags.json") for _ in range(3)]
+            ...     stats = s3warm.stats()
+            >>> stats.misses, stats.memory_hits, stats.origin_requests
+            (1, 2, 1)
+        """
         memory = self._memory.usage()
         disk = self._disk.usage() if self._disk is not None else None
         return self._counters.snapshot(
@@ -247,6 +265,12 @@ class Cache(Bulk):
 
     def explain(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
         """Where an object lies and what the cache knows of it; asks nobody. Reads well when printed.
+
+        Takes what `get` takes.
+
+        Raises:
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name an object.
 
         Example:
             >>> from s3warm.testing import fake_s3
@@ -264,13 +288,26 @@ class Cache(Bulk):
         return explain(where, held, self._clock(), self._revalidation.refusal(where), self._revalidation.pause(where))
 
     def budgets(self) -> Budgets:
-        """The bytes that each tier may hold, and what they were chosen from. Reads well when printed."""
+        """The bytes that each tier may hold, and what they were chosen from. Reads well when printed.
+
+        Example:
+            >>> with Cache(memory_budget="8MiB", disk_budget=0) as cache:
+            ...     cache.budgets().memory.bytes, cache.budgets().largest_in_memory
+            (8388608, 4194304)
+        """
         tier = self._disk_tier
         disk = tier.budget() if tier is not None else None
         return Budgets(self._memory_budget, disk, self._largest_in_memory, tier.path if tier is not None else None)
 
     def close(self) -> None:
-        """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
+        """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through.
+
+        The end of a `with` block does it, too. Once too often does no harm.
+
+        Example:
+            >>> cache = Cache(ttl=60)
+            >>> cache.close()
+        """
         _alive.discard(self)
         super().close()
 

@@ -68,9 +68,9 @@ class Filing:
             return entry
 
     def _outdate(self, entry: FileEntry) -> None:
-        """Let memory hold the body of the file, or nothing."""
-        if not self._memory.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at):
-            self._memory.evict(entry.object)
+        """Let memory hold the body of the file, or none."""
+        self._memory.refresh(entry.object, entry.etag, entry.validated_at, entry.expires_at)
+        self._memory.outdate(entry.object, entry.etag, entry.validated_at)
 
     def _fill(self, download: Download, incoming: Incoming, arrival: Arrival) -> Metadata:
         if incoming.size is not None:

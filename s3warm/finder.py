@@ -41,12 +41,10 @@ class Finder:
 
     def find(self, where: ObjectKey, bound: float | None) -> FileEntry:
         """A file with a pin of its own; NoRoom if there is none for it."""
-        with self._calls.counted:
-            self._calls.begin(where, bound)
-            found = self._found(where, self._answer(where, bound, join=bound != 0), bound)
-            while found is None:
-                found = self._found(where, self._answer(where, bound, join=False), bound)
-            return found
+        found = self._found(where, self._answer(where, bound, join=bound != 0), bound)
+        while found is None:
+            found = self._found(where, self._answer(where, bound, join=False), bound)
+        return found
 
     def _answer(self, where: ObjectKey, bound: float | None, *, join: bool) -> Answer:
         return self._calls.answer(

@@ -35,6 +35,8 @@ class Stats(NamedTuple):
         evictions: from either tier, for want of room.
         disk_errors: troubles with /tmp that the next tier made good.
         corrupt: bodies on disk that failed verification and were dropped.
+        decoded: runs of a `transform` or a `loader`.
+        decode_errors: of those, the ones that failed.
         memory_bytes, memory_budget, memory_entries, disk_bytes, disk_budget: what the tiers hold now, and may hold.
 
     Example:
@@ -63,6 +65,8 @@ class Stats(NamedTuple):
     evictions: int = 0
     disk_errors: int = 0
     corrupt: int = 0
+    decoded: int = 0
+    decode_errors: int = 0
     memory_bytes: int = 0
     memory_budget: int = 0
     memory_entries: int = 0
@@ -108,12 +112,43 @@ class Counters:
 
 
 class Event(NamedTuple):
-    """What the `on_event` hook is called with. Memory hits send none.
+    """What the `on_event` hook is called with, once for each thing that happened. Memory hits and disk hits send none.
 
-    `name` is one of `"fetched"`, `"revalidated"`, `"replaced"`, `"stale_served"`, `"removed"`, `"evicted"`, `"disk_error"`,
-    `"corrupt"`, `"progress"`; `bytes` is the size of the body concerned, `seconds` the time that S3 took, `detail` a word on the cause. While
-    an object of more than 4 MiB is on its way, `"progress"` tells the `bytes` so far and the `total`; the
-    hook, which is called in the middle of the transfer then, must not ask for objects.
+    The hook is called in the thread of a call, which waits for it, when nothing is locked: it may ask for objects itself. Not so for
+    `"progress"`, which comes in the middle of a transfer. What the hook raises is logged, once, and goes no further.
+
+    Attributes:
+        name: what happened:
+            `"fetched"`: the body came from S3, nothing was held;
+            `"revalidated"`: S3 said 304;
+            `"replaced"`: S3 said 200 to a revalidation;
+            `"stale_served"`: a stale copy stood in;
+            `"removed"`: S3 said 404 or AccessDenied of an object that was held;
+            `"evicted"`: an object went from a tier for want of room;
+            `"disk_error"`: trouble with /tmp, which the next tier made good; about no object;
+            `"corrupt"`: a body on disk was damaged, and dropped;
+            `"decoded"`: a `transform` or a `loader` made a value of it, `"decode_failed"`: it could not;
+            `"progress"`: more of an object of over 4 MiB has arrived.
+        bucket: name of the bucket; None where it is not about an object.
+        key: key of the object, or None.
+        bytes: size of the body concerned; of `"progress"` what has arrived so far.
+        seconds: time that S3 took, by the cache's clock, for `"fetched"`, `"revalidated"` and `"replaced"`; that it took to make a value,
+            for `"decoded"`; else 0.
+        detail: a word on the cause, of `"stale_served"`, `"removed"`, `"disk_error"`, `"corrupt"` and `"decode_failed"`; what made
+            the value, of `"decoded"`.
+        total: size of the object, of `"progress"`; else 0.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> def tell(event):
+        ...     print(event.name, event.bucket, event.key, event.bytes)
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}, ttl=60, on_event=tell) as s3:
+        ...     bodies = [s3warm.get("cfg", "flags.json") for _ in range(3)]
+        ...     s3.advance(61)
+        ...     body = s3warm.get("cfg", "flags.json")
+        fetched cfg flags.json 2
+        revalidated cfg flags.json 2
     """
 
     name: str

@@ -9,6 +9,7 @@ import threading
 from s3warm.errors import DiskUnavailableError, ObjectTooLargeError
 from s3warm.filing import Filing, PinnedFile, Streaming
 from s3warm.finder import Finder
+from s3warm.front import asked
 from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.origin.base import NoRoom
 from s3warm.tiers.base import Turn
@@ -84,6 +85,8 @@ class Paths:
             ObjectTooLargeError: it does not fit into the disk budget beside the files that are in use.
             DiskUnavailableError: there is no directory to put it, or it cannot be written.
             IntegrityError: the body arrived damaged, repeatedly.
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name an object, or the TTL is negative.
 
         Example:
             >>> from s3warm.testing import fake_s3
@@ -93,7 +96,7 @@ class Paths:
             ...     path.suffix, path.read_bytes()
             ('.onnx', b'weights')
         """
-        return self._pin(self._file(*self._asked(bucket, key, version_id, ttl)))
+        return self._pin(self._file(*asked(bucket, key, version_id, ttl)))
 
     def tree(self, bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
         """All objects below a prefix as one directory with their original names: weights in shards, a tokenizer's files, ONNX external data.
@@ -109,6 +112,8 @@ class Paths:
         Raises:
             ObjectNotFoundError: there is nothing below the prefix.
             S3WarmError: a key cannot be the name of a file; beside the errors of `path`.
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name a prefix, or the TTL is negative.
 
         Example:
             >>> from s3warm.testing import fake_s3
@@ -138,12 +143,20 @@ class Paths:
     def release(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
         """The file that `path` gave, or the directory that `tree` gave, is not used any more; it stays in the cache as long as there is room. Once too often does no harm.
 
+        Takes what `path` takes.
+
+        Raises:
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot name an object.
+
         Example:
             >>> from s3warm.testing import fake_s3
             >>> import s3warm
             >>> with fake_s3({"s3://models/net.onnx": b"weights"}):
             ...     path = s3warm.path("models", "net.onnx")
             ...     s3warm.release("models", "net.onnx")
+            ...     path.exists()
+            True
         """
         where = locate(bucket, key, version_id)
         with self._pin_lock:
@@ -172,7 +185,7 @@ class Paths:
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
     ) -> AbstractContextManager[Path]:
-        """Like `path`, for a file that is needed for the length of a block.
+        """Like `path`, for a file that is needed for the length of a block. Takes and raises what `path` does.
 
         Example:
             >>> from s3warm.testing import fake_s3
@@ -182,7 +195,7 @@ class Paths:
             ...         path.read_text()
             'a,b'
         """
-        return self._as_file(*self._asked(bucket, key, version_id, ttl))
+        return self._as_file(*asked(bucket, key, version_id, ttl))
 
     def open(
         self,
@@ -195,7 +208,7 @@ class Paths:
         """An object as a binary file, seekable and read-only, for what wants to read: `zipfile`, `pyarrow`, `PIL`, `tarfile`.
 
         It is the file that `as_file` would give, in use until it is closed. An object that does not fit into /tmp opens all the same: it is
-        read from S3 by ranged requests for one version of it, past the cache and in bounded memory. Takes no mode: it reads bytes.
+        read from S3 by ranged requests for one version of it, past the cache and in bounded memory. It takes no mode: it reads bytes. Takes and raises what `get` does.
 
         Raises:
             OriginUnavailableError: also while reading, when the object does not fit into /tmp and was overwritten since.
@@ -211,11 +224,13 @@ class Paths:
         """
         if isinstance(key, str) and str(bucket).startswith("s3://") and set(key) <= set("rwaxbt+U"):
             raise TypeError(f"s3warm.open takes no mode ({key!r}): it always reads bytes; write open({bucket!r})")
-        where, bound = self._asked(bucket, key, version_id, ttl)
+        where, bound = asked(bucket, key, version_id, ttl)
         if self._finder is not None:
             with contextlib.suppress(NoRoom):
                 self._look(float(self._clock()))
-                entry = self._finder.find(where, bound)
+                with self._calls.counted:
+                    self._calls.begin(where, bound)
+                    entry = self._finder.find(where, bound)
                 try:
                     return io.BufferedReader(PinnedFile(entry.path, entry.pin))
                 except OSError:  # the disk's own, as no descriptor was left: S3 has it all the same
@@ -239,13 +254,6 @@ class Paths:
             counters=self._counters,
         )
 
-    @staticmethod
-    def _asked(
-        bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None
-    ) -> tuple[ObjectKey, float | None]:
-        where = locate(bucket, key, version_id)
-        return where, None if ttl is None else seconds(ttl, f"ttl of {where}")
-
     @contextlib.contextmanager
     def _as_file(self, where: ObjectKey, bound: float | None) -> Iterator[Path]:
         from pathlib import Path
@@ -258,16 +266,21 @@ class Paths:
 
     def _file(self, where: ObjectKey, bound: float | None) -> FileEntry:
         """A file with a pin of its own, or an error for people."""
+        self._look(float(self._clock()))
+        with self._calls.counted:
+            self._calls.begin(where, bound)
+            return self._found(where, bound)
+
+    def _found(self, where: ObjectKey, bound: float | None) -> FileEntry:
+        """`_file` for a call that has begun."""
         if self._finder is None:
             message = (
                 f"{where}: there is no disk to put a file (disk_budget is 0, or this is Windows); open() and get() need none"
             )
             raise DiskUnavailableError(message, bucket=where.bucket, key=where.key)
-        self._look(float(self._clock()))
         try:
             return self._finder.find(where, bound)
         except NoRoom as error:
-            self._counters.errors += 1
             if not error.budget:
                 message = f"{where} cannot be kept as a file: {error}; open() and get() need none"
                 raise DiskUnavailableError(message, bucket=where.bucket, key=where.key) from error

@@ -32,17 +32,21 @@ class Preloaded(NamedTuple):
 
 
 class PreloadReport(NamedTuple):
-    """What `preload` has done: `sources` in the order in which they were given, and how many `seconds` all took.
+    """What `preload` has done. True if all went well, as `ok` is. Reads well when printed.
 
-    True if all went well, as `ok` is.
+    Attributes:
+        sources: one for each source, in the given order: its `source`, the `outcome` (`"fetched"`, `"fresh"`, `"revalidated"`, `"stale"`,
+            `"called"`, `"failed"` or `"unfinished"`), the `tier` where it is now (`"memory"`, `"disk"` or `""`), its size in `bytes`, the
+            `seconds` that it took, and the `error` that it raised, or None.
+        seconds: the time that all took.
 
     Example:
         >>> report = PreloadReport((Preloaded("s3://cfg/flags.json", "fetched", "memory", 2**19, 0.03),), 0.03)
         >>> print(report)
         s3://cfg/flags.json  fetched  memory  512.0 KiB  0.03 s
         1 source, 512.0 KiB in 0.03 s: 1 fetched
-        >>> report.ok, report.bytes, report.failed
-        (True, 524288, ())
+        >>> report.ok, report.bytes, report.failed, report.unfinished
+        (True, 524288, (), ())
     """
 
     sources: tuple[Preloaded, ...]

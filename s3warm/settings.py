@@ -140,6 +140,11 @@ SWITCHES = ("S3WARM_DISABLED", "S3WARM_OFFLINE")
 class Settings:
     """The cache's settings, immutable and checked. Durations are seconds, sizes bytes. What each one means is said below, at its name.
 
+    Where no settings are given to `Cache` or `configure`, the `S3WARM_*` variables of the environment are read.
+
+    Args:
+        **options: settings by name; the others have their defaults.
+
     Raises:
         ConfigurationError: a value cannot be understood, or there is no such setting.
 
@@ -176,7 +181,18 @@ class Settings:
             object.__setattr__(self, setting.name, _checked(setting, value, setting.name))
 
     def replace(self, **options: Unpack[Options]) -> Settings:
-        """The same settings with some of them changed."""
+        """The same settings with some of them changed.
+
+        Args:
+            **options: those to change, by name.
+
+        Raises:
+            ConfigurationError: a value cannot be understood, or there is no such setting.
+
+        Example:
+            >>> Settings(ttl=60, verify="require").replace(ttl=5)
+            Settings(ttl=5.0, verify='require')
+        """
         changed: dict[str, Any] = {name: getattr(self, name) for name in _BY_NAME} | dict(options)
         return Settings(**changed)
 

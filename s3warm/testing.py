@@ -17,11 +17,13 @@ from s3warm.keys import locate
 from s3warm.origin.base import Listed, TransportError
 from s3warm.record import NamedTuple
 from s3warm.rules.costs import LearntCost
+from s3warm.shared import Unchanged
 from s3warm.tiers.temporary import temporary_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
     from typing import Any, Unpack
 
     from s3warm.keys import ObjectKey
@@ -38,7 +40,24 @@ _PAGE = 1000  # objects, as S3 has it
 
 
 class FakeRequest(NamedTuple):
-    """One request that the cache sent, and how it was answered: status and bytes of the body, and the range that was asked for."""
+    """One request that the cache sent, and how it was answered.
+
+    Attributes:
+        uri: `"s3://bucket/key"`, or what a listing begins with.
+        if_none_match: the ETag that the cache holds, or None.
+        status: of the answer: 200, 206 for a range, 304, 403, 404, 412 or 416.
+        bytes: of the body of the answer.
+        version_id: the version that was asked for, or None.
+        span: first and last byte of the range that was asked for, or None.
+
+    Example:
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}) as s3:
+        ...     body = s3warm.get("cfg", "flags.json")
+        ...     body = s3warm.get("cfg", "flags.json", ttl=0)
+        >>> [(request.uri, request.status, request.bytes) for request in s3.requests]
+        [('s3://cfg/flags.json', 200, 2), ('s3://cfg/flags.json', 304, 0)]
+    """
 
     uri: str
     if_none_match: str | None
@@ -50,6 +69,9 @@ class FakeRequest(NamedTuple):
 
 class FakeS3:
     """An S3 in memory. `s3[uri] = body` writes an object, `s3[uri]` reads it, `del s3[uri]` deletes it.
+
+    Args:
+        objects: bodies by URI, to begin with.
 
     Attributes:
         requests: every `FakeRequest` so far, in order.
@@ -102,7 +124,25 @@ class FakeS3:
     def put(self, uri: str, body: bytes, **headers: str) -> str:
         """Write an object and return its version id. `headers` are response headers, with `_` for `-`: `cache_control="no-cache"`.
 
-        An `etag=` of one's own stands for objects whose ETag is no MD5; `etag=""` for an origin that sends none.
+        An `etag=` of one's own stands for objects whose ETag is no MD5; `etag=""` for an origin that sends none. The ETag of another
+        body makes this one damaged.
+
+        Args:
+            uri: `"s3://bucket/key"`.
+            body: the bytes.
+            **headers: of the answer, in place of its own.
+
+        Raises:
+            TypeError: the body is not bytes, or the URI no string.
+            ValueError: the URI cannot name an object.
+
+        Example:
+            >>> import s3warm
+            >>> with fake_s3() as s3:
+            ...     s3.put("s3://cfg/flags.json", b"{}", content_type="application/json")
+            ...     s3warm.entry("cfg", "flags.json").content_type
+            'v1'
+            'application/json'
         """
         if not isinstance(body, bytes):
             raise TypeError(f"the body of {uri} must be bytes, not {type(body).__name__}")
@@ -120,7 +160,16 @@ class FakeS3:
         return version
 
     def advance(self, seconds: float) -> None:
-        """Let time pass (or, with a negative number, set the clock back)."""
+        """Let so many `seconds` pass (or, with a negative number, set the clock back); nothing waits.
+
+        Example:
+            >>> import s3warm
+            >>> with fake_s3({"s3://cfg/flags.json": b"{}"}, ttl=60) as s3:
+            ...     body = s3warm.get("cfg", "flags.json")
+            ...     s3.advance(61)
+            ...     s3warm.explain("cfg", "flags.json").fresh
+            False
+        """
         self.now += seconds
 
     def clock(self) -> float:
@@ -249,8 +298,15 @@ class _Known(LearntCost):
 class FakeCache(Cache):
     """The real cache over a `FakeS3`, for tests of several caches over one S3: two environments, or one before and after a crash.
 
-    Takes what `Cache` takes, but for client and clock, which are the fake's. Unless they are given, it has a namespace and a temporary
-    directory to itself, and no jitter.
+    It has the fake's clock. Unless they are given, it has a namespace and a temporary directory to itself, and no jitter. Takes what
+    `Cache` takes.
+
+    Args:
+        s3: the `FakeS3` to read from.
+
+    Raises:
+        ConfigurationError: a setting cannot be understood, or there is no such setting.
+        TypeError: `settings` or `on_event` is something else.
 
     Example:
         >>> s3 = FakeS3({"s3://cfg/flags.json": b"{}"})
@@ -269,9 +325,32 @@ class FakeCache(Cache):
         **options: Unpack[Options],
     ) -> None:
         self._s3 = s3
+        self._unchanged = Unchanged()
         if settings is None:
             options = {"ttl_jitter": 0.0, **options}
         super().__init__(settings, clock=s3.clock, on_event=on_event, **options)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        if error is None:
+            self.check_values()
+
+    def check_values(self) -> None:
+        """See that values which were decoded are as they were made; a `with` block does it at its end.
+
+        Raises:
+            AssertionError: one was changed, so that the next call would get it changed.
+
+        Example:
+            >>> with FakeCache(FakeS3({"s3://cfg/flags.json": b"[1]"})) as cache:
+            ...     flags = cache.get("cfg", "flags.json", transform="json")
+            ...     flags = [*flags, 2]  # not flags.append(2)
+            ...     cache.check_values()
+        """
+        self._unchanged.check()
+
+    def _made(self, where: ObjectKey, made_by: str, value: object) -> None:
+        self._unchanged.note(where, made_by, value)
 
     def _supplier(self, client: Any, settings: Settings) -> FakeS3:
         return self._s3
@@ -294,13 +373,29 @@ def fake_s3(
     on_event: Callable[[Event], None] | None = None,
     **options: Unpack[Options],
 ) -> Iterator[FakeS3]:
-    """Inside the block `s3warm.get` and its like use a fresh cache over the given objects (`{uri: body}`).
+    """Inside the block `s3warm.get` and its like use a fresh cache over the given `objects` (`{uri: body}`). Takes what `Cache` takes.
 
     The TTL has no jitter unless `ttl_jitter` is given, so that `advance` is exact. A handler module that calls `s3warm.configure` in the
-    block gets a cache with those settings, over the fake all the same. The pytest fixture of the same name is an empty one:
+    block gets a cache with those settings, over the fake all the same. A value (`transform`, `loader`) that was changed since it was decoded
+    fails the test at the end of the block, as the next invocation would get it changed. The pytest fixture of the same name is an empty one:
     `def test_handler(fake_s3): fake_s3["s3://cfg/flags.json"] = b"{}"`.
+
+    Raises:
+        ConfigurationError: a setting cannot be understood, or there is no such setting.
+        TypeError: a body is not bytes; `settings` or `on_event` is something else.
+        ValueError: a URI cannot name an object.
+
+    Example:
+        >>> import s3warm
+        >>> with fake_s3({"s3://cfg/flags.json": b"{}"}, stale_if_error=600) as s3:
+        ...     body = s3warm.get("cfg", "flags.json")
+        ...     s3.down = True
+        ...     s3.advance(301)
+        ...     s3warm.entry("cfg", "flags.json").stale
+        True
     """
     s3 = FakeS3(objects)
+    caches: list[FakeCache] = []
 
     def make(
         settings: Settings | None = settings,
@@ -310,7 +405,10 @@ def fake_s3(
         on_event: Callable[[Event], None] | None = on_event,
         **options: Unpack[Options],
     ) -> FakeCache:
-        return FakeCache(s3, settings, on_event=on_event, **options)
+        caches.append(FakeCache(s3, settings, on_event=on_event, **options))
+        return caches[-1]
 
     with making(make, make(settings, **options)):
         yield s3
+    for cache in caches:
+        cache.check_values()

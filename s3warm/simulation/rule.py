@@ -6,7 +6,7 @@ import heapq
 
 from s3warm.rules import eviction
 from s3warm.rules.eviction import Candidate
-from s3warm.tiers.memory import _Order
+from s3warm.tiers.ranked import Order
 from s3warm.tiers.room import _HITS_KEPT
 from s3warm.tiers.slot import Handle, Slot
 
@@ -50,7 +50,7 @@ class MemoryRule:
         self._free = budget
         self._cost = cost
         self._held: dict[int, _Hollow] = {}
-        self._order = _Order()
+        self._order = Order()
         self._number = 0
 
     def request(self, key: int, size: int) -> bool:

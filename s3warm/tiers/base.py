@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Protocol, Self
 
-    from s3warm.entries import Entry, FileEntry, Metadata
+    from s3warm.entries import Entry, FileEntry, Known, Metadata
     from s3warm.errors import S3WarmError
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Sink
+    from s3warm.tiers.slot import ValueSlot
 
     Term = tuple[float, float]  # when an object was validated, and when it expires
     Found = Callable[[Term | None], bool]  # whether a caller's object is there now, with these times, or, without, on looking
@@ -137,6 +138,39 @@ if TYPE_CHECKING:
         @property
         def slots(self) -> Mapping[str, Mapping[Any, Slot]]:
             """All slots; one object for the life of the tier."""
+            ...
+
+        @property
+        def values(self) -> Mapping[Any, Mapping[str, Mapping[Any, Any]]]:
+            """All values that were made of bodies, by what made them: `values[decoder][bucket][key]`; likewise."""
+            ...
+
+        def value(self, key: ObjectKey, decoder: object) -> ValueSlot | None:
+            """What a decoder made of the object, fresh or not."""
+            ...
+
+        def values_of(self, key: ObjectKey) -> list[ValueSlot]:
+            """All that was made of the object, the oldest first."""
+            ...
+
+        def put_value(self, slot: ValueSlot) -> bool:
+            """Keep a value, in the place of what its decoder made before; False if it was not admitted."""
+            ...
+
+        def restate(self, slot: ValueSlot, known: Known) -> None:
+            """Let a value stand for another body than it was made of, until that expires."""
+            ...
+
+        def outdate(self, key: ObjectKey, etag: str, validated_at: float) -> None:
+            """The object has the body with this ETag now: another one goes, and what was made of another is not fresh any more."""
+            ...
+
+        def drop(self, slot: ValueSlot) -> None:
+            """Forget a value."""
+            ...
+
+        def drop_unused(self, key: ObjectKey) -> None:
+            """Forget a body that nobody has used, but whoever made a value of it just now."""
             ...
 
         def resize(self, budget: int, largest: int) -> None:

@@ -1,4 +1,4 @@
-"""The memory tier: bodies under their keys, a byte budget, and hits that take no lock.
+"""The memory tier: bodies, and values made of them, under their keys, a byte budget, and hits that take no lock.
 
 Readers walk `slots[bucket][key]` without a lock, here and in the cache's hit path. Writers hold the lock, never change the body of a
 slot that can be found, and replace a slot as a whole, so that a reader sees one entry or another and never half of each.
@@ -6,7 +6,6 @@ slot that can be found, and replace a slot as a whole, so that a reader sees one
 
 from __future__ import annotations
 
-import heapq
 import sys
 import threading
 
@@ -15,15 +14,19 @@ from s3warm.entries import Entry
 from s3warm.rules import eviction
 from s3warm.rules.freshness import never_fresh
 from s3warm.tiers.base import Held, Usage
-from s3warm.tiers.slot import Handle, Slot, footprint, slot_key
+from s3warm.tiers.decoded import Decoded
+from s3warm.tiers.ranked import Order
+from s3warm.tiers.slot import Handle, Slot, ValueSlot, footprint, slot_key, value_footprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from s3warm.entries import Known
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters
     from s3warm.rules.costs import LearntCost
-    from s3warm.rules.eviction import Candidate, Rank, Verdict
+    from s3warm.rules.eviction import Candidate, Verdict
     from s3warm.tiers.base import Evicted
+    from s3warm.tiers.slot import Filed
 
     Slots = dict[str, dict[object, "Slot"]]
 
@@ -42,6 +45,8 @@ class MemoryTier:
 
     def __init__(self, budget: int, largest: int, cost: LearntCost, counters: Counters, evicted: Evicted) -> None:
         self.slots: Slots = {}
+        self._decoded = Decoded()
+        self.values = self._decoded.tables
         self.due = float("inf")
         self.freed = 0
         self._budget = self._bound = budget
@@ -51,8 +56,9 @@ class MemoryTier:
         self._evicted = evicted
         self._lock = threading.RLock()
         # Guarded by _lock: the order of eviction, the bytes of all slots, hits of slots that are gone.
-        self._order = _Order()
+        self._order = Order()
         self._held = 0
+        self._beside: ValueSlot | None = None  # the one value that is larger than the budget, and not in `_held`
         self._entries = 0
         self._gone_hits = 0
 
@@ -61,6 +67,15 @@ class MemoryTier:
         slot = self._slot(key)
         return None if slot is None else slot.entry()
 
+    def value(self, key: ObjectKey, decoder: object) -> ValueSlot | None:
+        """See `HotTier.value`."""
+        return self._decoded.find(key, decoder)
+
+    def values_of(self, key: ObjectKey) -> list[ValueSlot]:
+        """See `HotTier.values_of`."""
+        with self._lock:
+            return self._decoded.of(key)
+
     def hit(self, key: ObjectKey) -> None:
         """See `HotTier.hit`."""
         slot = self._slot(key)
@@ -68,7 +83,7 @@ class MemoryTier:
             slot.hits += 1
             self.prolong(slot)
 
-    def prolong(self, slot: Slot) -> None:
+    def prolong(self, slot: Filed) -> None:
         """See `HotTier.prolong`."""
         with self._lock:  # or an `expire` in between would be undone
             slot.deadline = min(slot.expires_at, self.due)
@@ -82,49 +97,89 @@ class MemoryTier:
                 return False
             if old is not None:
                 self._remove(old)
-            admitted = len(entry.body) <= min(self._largest, self._bound) and self._held_from_now_on(entry, victims)
-        for victim in victims:
-            self._evicted(victim.item.object, len(victim.item.body))
+            self.outdate(entry.object, entry.etag, entry.validated_at)
+            admitted = len(entry.body) <= min(self._largest, self._bound) and self._held_from_now_on(Slot(entry), victims)
+        self._tell(victims)
         return admitted
+
+    def put_value(self, slot: ValueSlot) -> bool:
+        """See `HotTier.put_value`."""
+        victims: list[Candidate] = []
+        with self._lock:
+            old = self._decoded.find(slot.object, slot.decoder)
+            if old is not None and old.validated_at > slot.validated_at:
+                return False
+            if old is not None:
+                self._remove(old)
+            kept = self._held_from_now_on(slot, victims)
+            if not kept and self._budget and slot.cost > self._budget:
+                self._keep_beside(slot)
+                kept = True
+        self._tell(victims)
+        return kept
+
+    def restate(self, slot: ValueSlot, known: Known) -> None:
+        """See `HotTier.restate`."""
+        with self._lock:
+            slot.info = known.info
+            self._retime(slot, known.validated_at, known.expires_at)
+
+    def drop(self, slot: ValueSlot) -> None:
+        """See `HotTier.drop`."""
+        with self._lock:
+            if self._decoded.find(slot.object, slot.decoder) is slot:
+                self._remove(slot)
+
+    def drop_unused(self, key: ObjectKey) -> None:
+        """See `HotTier.drop_unused`."""
+        with self._lock:
+            slot = self._slot(key)
+            if slot is not None and slot.hits <= 1:
+                self._remove(slot)
 
     def refresh(self, key: ObjectKey, etag: str, validated_at: float, expires_at: float, *, supersede: bool = False) -> bool:
         """See `Tier.refresh`."""
+        done = False
         with self._lock:
-            slot = self._slot(key)
-            if slot is None or slot.info.etag != etag or (slot.validated_at > validated_at and not supersede):
-                return False
-            # This order: a reader in between sees the new beginning with the old end, and at worst asks once more.
-            slot.validated_at = validated_at
-            slot.expires_at, slot.deadline = expires_at, min(expires_at, self.due)
-            return True
+            for slot in self._of(key):
+                if slot.info.etag == etag and (supersede or slot.validated_at <= validated_at):
+                    self._retime(slot, validated_at, expires_at)
+                    done = True
+        return done
+
+    def outdate(self, key: ObjectKey, etag: str, validated_at: float) -> None:
+        """See `HotTier.outdate`."""
+        with self._lock:
+            body = self._slot(key)
+            if body is not None and body.info.etag != etag and body.validated_at <= validated_at:
+                self._remove(body)
+            for slot in self._decoded.of(key):
+                if slot.info.etag != etag and slot.validated_at <= validated_at:
+                    slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""
         with self._lock:
-            slot = self._slot(key)
-            if slot is not None:
+            for slot in self._of(key):
                 slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
 
     def expire_all(self) -> None:
         """See `Tier.expire_all`."""
         with self._lock:
-            for bucket in self.slots.values():
-                for slot in bucket.values():
-                    slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
+            for slot in self._all():
+                slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
         with self._lock:
-            slot = self._slot(key)
-            if slot is not None:
+            for slot in self._of(key):
                 self._remove(slot)
 
     def clear(self) -> None:
         """See `Tier.clear`."""
         with self._lock:
-            for bucket in list(self.slots.values()):
-                for slot in list(bucket.values()):
-                    self._remove(slot)
+            for slot in self._all():
+                self._remove(slot)
 
     def held(self) -> int:
         """See `Elastic.held`."""
@@ -139,8 +194,7 @@ class MemoryTier:
             self._bound = min(bound, self._budget)
             self._shrink(victims)
             freed = before - self._held
-        for victim in victims:
-            self._evicted(victim.item.object, len(victim.item.body))
+        self._tell(victims)
         return freed, sum(min(victim.size, _CRUMB) for victim in victims)
 
     def resize(self, budget: int, largest: int) -> None:
@@ -165,7 +219,7 @@ class MemoryTier:
     def hits(self) -> int:
         """Hits of all slots so far. Summed on demand, as a counter of its own would cost every hit 19 ns."""
         with self._lock:
-            return self._gone_hits + sum(slot.hits for bucket in self.slots.values() for slot in bucket.values())
+            return self._gone_hits + sum(slot.hits for slot in self._all())
 
     def renew(self) -> None:
         """See `Tier.renew`. Hits so far are the parent's."""
@@ -182,25 +236,60 @@ class MemoryTier:
         bucket = self.slots.get(key.bucket)
         return None if bucket is None else bucket.get(slot_key(key))
 
+    def _of(self, key: ObjectKey) -> list[Filed]:
+        """All that is held of an object."""
+        slot = self._slot(key)
+        return [*([] if slot is None else [slot]), *self._decoded.of(key)]
+
+    def _all(self) -> list[Filed]:
+        return [*(slot for bucket in self.slots.values() for slot in bucket.values()), *self._decoded.all()]
+
+    def _retime(self, slot: Filed, validated_at: float, expires_at: float) -> None:
+        # This order: a reader in between sees the new beginning with the old end, and at worst asks once more.
+        slot.validated_at = validated_at
+        slot.expires_at, slot.deadline = expires_at, min(expires_at, self.due)
+
+    def _tell(self, victims: list[Candidate]) -> None:
+        for victim in victims:
+            self._evicted(victim.item.object, victim.item.info.size)
+
     def _bytes(self) -> int:
         """What the tier holds, with the tables that grow in steps: they are asked, not estimated."""
         tables = sys.getsizeof(self.slots) + sum(sys.getsizeof(bucket) for bucket in self.slots.values())
-        return self._held + tables + self._order.size()
+        return self._held + tables + self._decoded.size() + self._order.size()
 
-    def _held_from_now_on(self, entry: Entry, victims: list[Candidate]) -> bool:
-        key, slot = entry.object, Slot(entry, self.due)
-        slot.cost = footprint(slot)
+    def _held_from_now_on(self, slot: Slot | ValueSlot, victims: list[Candidate]) -> bool:
+        slot.deadline = min(slot.expires_at, self.due)
+        slot.cost = value_footprint(slot) if isinstance(slot, ValueSlot) else footprint(slot)
         if slot.cost > self._bound or not self._admit(slot, victims):
             return False
-        self.slots.setdefault(key.bucket, {})[slot_key(key)] = slot
+        if isinstance(slot, ValueSlot):
+            self._decoded.add(slot)
+        else:
+            self.slots.setdefault(slot.object.bucket, {})[slot_key(slot.object)] = slot
         self._held += slot.cost
         self._entries += 1
         self._shrink(victims)  # the dict or the heap may have grown by a step just now
         return slot.handle.slot is not None
 
-    def _admit(self, slot: Slot, victims: list[Candidate]) -> bool:
+    def _keep_beside(self, slot: ValueSlot) -> None:
+        """A value that never fits, a model perhaps, is kept all the same, in the place of the last such: to make it anew each time is worse."""
+        if self._beside is not None:
+            self._remove(self._beside)
+        self._beside = slot
+        self._decoded.add(slot)
+
+    def _weight(self, slot: Slot | ValueSlot) -> float:
+        """See `Cost.weight`; a value takes the time that it took to make as well, and is not as large as the body."""
+        weight = self._cost.weight(slot.info.size)
+        if isinstance(slot, ValueSlot):
+            milliseconds = weight * (slot.info.size + eviction.OVERHEAD) + slot.seconds * 1000.0
+            return milliseconds / (slot.cost + eviction.OVERHEAD)
+        return weight
+
+    def _admit(self, slot: Slot | ValueSlot, victims: list[Candidate]) -> bool:
         """Make room for the slot and file it; False if what would have to go is worth more."""
-        slot.weight = self._cost.weight(len(slot.body))
+        slot.weight = self._weight(slot)
         needed = self._bytes() + slot.cost - self._bound
         verdict = eviction.make_room(self._order, needed, self._order.floor, slot.weight)
         self._drop(verdict, victims)
@@ -222,62 +311,25 @@ class MemoryTier:
         for victim in verdict.victims:
             self._unlink(victim.item)
 
-    def _remove(self, slot: Slot) -> None:
+    def _remove(self, slot: Filed) -> None:
+        if isinstance(slot, ValueSlot) and slot is self._beside:
+            self._beside = None
+            self._decoded.remove(slot)
+            self._gone_hits += slot.hits
+            return
         self._unlink(slot)
         self._order.discarded()
 
-    def _unlink(self, slot: Slot) -> None:
-        bucket = self.slots[slot.object.bucket]
-        del bucket[slot_key(slot.object)]
-        if not bucket:
-            del self.slots[slot.object.bucket]
+    def _unlink(self, slot: Filed) -> None:
+        if isinstance(slot, ValueSlot):
+            self._decoded.remove(slot)
+        else:
+            bucket = self.slots[slot.object.bucket]
+            del bucket[slot_key(slot.object)]
+            if not bucket:
+                del self.slots[slot.object.bucket]
         slot.handle.slot = None
         self._held -= slot.cost
         self.freed += slot.cost
         self._entries -= 1
         self._gone_hits += slot.hits
-
-
-class _Order:
-    """The order of eviction: a heap by priority, repaired only when something must go. Removed slots stay in it until they surface."""
-
-    __slots__ = ("_dead", "_heap", "floor")
-
-    def __init__(self) -> None:
-        self.floor = 0.0
-        self._heap: list[tuple[float, Handle]] = []
-        self._dead = 0
-
-    def add(self, slot: Slot, rank: Rank) -> None:
-        slot.priority, slot.frequency, slot.weight = rank
-        slot.filed_hits = slot.hits
-        heapq.heappush(self._heap, (slot.priority, slot.handle))
-
-    def pop(self) -> Candidate | None:
-        """See `Queue.pop`."""
-        while self._heap:
-            slot = heapq.heappop(self._heap)[1].slot
-            if slot is not None:
-                rank = eviction.Rank(slot.priority, slot.frequency, slot.weight)
-                return eviction.Candidate(slot, rank, slot.hits - slot.filed_hits, slot.cost)
-            self._dead -= 1
-        return None
-
-    def file(self, candidate: Candidate, rank: Rank) -> None:
-        """See `Queue.file`."""
-        slot: Slot = candidate.item
-        if rank is candidate.rank:
-            heapq.heappush(self._heap, (slot.priority, slot.handle))
-        else:
-            self.add(slot, rank)
-
-    def discarded(self) -> None:
-        """A slot that is in the heap went; half of a heap dead is too much."""
-        self._dead += 1
-        if self._dead * 2 > len(self._heap) + 16:
-            self._heap = [item for item in self._heap if item[1].slot is not None]
-            heapq.heapify(self._heap)
-            self._dead = 0
-
-    def size(self) -> int:
-        return sys.getsizeof(self._heap)

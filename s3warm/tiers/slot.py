@@ -1,24 +1,25 @@
-"""One entry in memory, and the bytes that it really costs to keep it."""
+"""One entry in memory, or a value made of it, and the bytes that it really costs to keep it."""
 
 from __future__ import annotations
 
 import sys
 
-from s3warm.entries import Entry
+from s3warm.entries import Entry, Known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from s3warm.entries import Metadata
     from s3warm.keys import ObjectKey
 
-__all__ = ["Handle", "Slot", "footprint", "slot_key"]
+__all__ = ["Filed", "Handle", "Slot", "ValueSlot", "footprint", "slot_key", "value_footprint"]
 
 
-class Slot:
-    """One entry in memory. `deadline` is until when the hit path may answer from it: to its expiry, or to the next look at the memory."""
+class Filed:
+    """What is kept in memory of an object. `deadline` is until when the hit path may answer from it: to its expiry, or to the next look at the memory."""
 
     __slots__ = (
-        "body",
         "cost",
         "deadline",
         "expires_at",
@@ -33,7 +34,6 @@ class Slot:
         "weight",
     )
 
-    body: bytes
     validated_at: float
     deadline: float
     hits: int
@@ -47,14 +47,48 @@ class Slot:
     filed_hits: int
     handle: Handle  # once it is admitted: the two refer to each other, and what is not admitted must go at once
 
-    def __init__(self, entry: Entry, due: float = float("inf")) -> None:
-        self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
+    def __init__(self, due: float) -> None:
         self.deadline = min(self.expires_at, due)
         self.hits = self.filed_hits = 0
+
+
+class Slot(Filed):
+    """One entry in memory."""
+
+    __slots__ = ("body",)
+
+    body: bytes
+
+    def __init__(self, entry: Entry, due: float = float("inf")) -> None:
+        self.object, self.info, self.validated_at, self.expires_at, self.body, _ = entry
+        super().__init__(due)
 
     def entry(self) -> Entry:
         """The slot's content as an immutable entry."""
         return Entry(self.object, self.info, self.validated_at, self.expires_at, self.body)
+
+
+class ValueSlot(Filed):
+    """A value that `decoder` made of a body, in so many `seconds`; `size` is what it takes, in bytes.
+
+    `info` is of the body that S3 has now: where that could not be decoded, the value is one of before.
+    """
+
+    __slots__ = ("__weakref__", "decoder", "seconds", "size", "value")
+
+    decoder: Any
+
+    def __init__(self, known: Known, value: object, decoder: object, *, size: int, seconds: float) -> None:
+        self.object, self.info, self.validated_at, self.expires_at, _ = known
+        self.value = value
+        self.decoder = decoder
+        self.size = size
+        self.seconds = seconds
+        super().__init__(float("inf"))
+
+    def known(self) -> Known:
+        """What is known of the object."""
+        return Known(self.object, self.info, self.validated_at, self.expires_at)
 
 
 class Handle:
@@ -62,8 +96,8 @@ class Handle:
 
     __slots__ = ("slot",)
 
-    def __init__(self, slot: Slot) -> None:
-        self.slot: Slot | None = slot
+    def __init__(self, slot: Filed) -> None:
+        self.slot: Filed | None = slot
 
     def __lt__(self, other: Handle) -> bool:
         # Only reached by two of one priority in the heap; either may go first.
@@ -95,9 +129,18 @@ def footprint(slot: Slot) -> int:
 
     Constants that are shared by many entries (bucket, content type) are left out; what the allocator adds is in `_rounded`.
     """
+    return _rounded(sys.getsizeof(slot.body)) + _bookkeeping(slot)
+
+
+def value_footprint(slot: ValueSlot) -> int:
+    """Bytes that keeping this value costs."""
+    return slot.size + _bookkeeping(slot)
+
+
+def _bookkeeping(slot: Filed) -> int:
     info = slot.info
     strings = (slot.object.key, slot.object.version_id, info.etag, info.version_id, info.cache_control, info.content_encoding)
-    total = _FIXED + _rounded(sys.getsizeof(slot.body)) + sum(_rounded(sys.getsizeof(text)) for text in strings if text)
+    total = _FIXED + sum(_rounded(sys.getsizeof(text)) for text in strings if text)
     if info.user:
         total += sys.getsizeof(info.user)
         total += sum(_rounded(sys.getsizeof(text)) for pair in info.user.items() for text in pair)

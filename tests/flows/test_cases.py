@@ -531,13 +531,13 @@ def test_wrong_arguments_reach_nobody(world: World) -> None:
         (ValueError, lambda c: c.get("s3://bucket")),
         (ValueError, lambda c: c.get("s3://bucket/")),
         (ValueError, lambda c: c.get("s3://bucket/key", "key")),
-        (TypeError, lambda c: c.get("s3://bucket/key", None)),  # type: ignore[arg-type]
-        (TypeError, lambda c: c.get("bucket", None)),  # type: ignore[arg-type]
-        (TypeError, lambda c: c.get("bucket", b"key")),  # type: ignore[arg-type]
-        (TypeError, lambda c: c.get(["bucket"], "key")),  # type: ignore[arg-type]
+        (TypeError, lambda c: c.get("s3://bucket/key", None)),  # type: ignore[call-overload]
+        (TypeError, lambda c: c.get("bucket", None)),  # type: ignore[call-overload]
+        (TypeError, lambda c: c.get("bucket", b"key")),  # type: ignore[call-overload]
+        (TypeError, lambda c: c.get(["bucket"], "key")),  # type: ignore[call-overload]
         (ValueError, lambda c: c.get("bucket", "key", ttl=-1)),
         (ValueError, lambda c: c.get("bucket", "key", ttl=float("nan"))),
-        (TypeError, lambda c: c.get("bucket", "key", ttl="60")),  # type: ignore[arg-type]
+        (TypeError, lambda c: c.get("bucket", "key", ttl="60")),  # type: ignore[call-overload]
         (TypeError, lambda c: c.get("bucket", "key", ttl=True)),
         (ValueError, lambda c: c.get("bucket", "key", version_id="")),
     ]

@@ -188,7 +188,7 @@ def test_a_tuple_does_not_find_a_version() -> None:
         version = s3.put(URI, b"one")
         assert s3warm.get(URI, version_id=version) == b"one"
         with pytest.raises(TypeError, match="key must be a string"):
-            s3warm.get("cfg", ("flags.json", version))  # type: ignore[arg-type]
+            s3warm.get("cfg", ("flags.json", version))  # type: ignore[call-overload]
         assert "never expires" in str(s3warm.explain(URI, version_id=version))
 
 
@@ -289,7 +289,7 @@ def test_a_directory_may_begin_with_the_home_directory() -> None:
 
 
 def test_the_face_shows_its_names_and_nothing_else() -> None:
-    assert dir(s3warm) == sorted(s3warm.__all__)
+    assert dir(s3warm) == sorted([*s3warm.__all__, "emf", "otel", "powertools"])
 
 
 def test_a_misspelt_attribute_of_the_fake_is_an_error() -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
 
+    from s3warm.metrics import Event
+
 BUCKET, KEY = "cfg", "flags.json"
 OBJECT = {f"s3://{BUCKET}/{KEY}": b"{}"}
 
@@ -65,6 +67,8 @@ class Run:
                 self.c_calls.append(argument)
 
         tracing, profiling = sys.gettrace(), sys.getprofile()
+        collecting = gc.isenabled()
+        gc.disable()  # what a trace function allocates is not the hit's
         sys._getframe().f_trace_opcodes = True  # 3.12: `settrace` asks for them only if some frame does already
         try:
             sys.settrace(trace)
@@ -75,6 +79,8 @@ class Run:
         finally:
             sys.setprofile(profiling)
             sys.settrace(tracing)
+            if collecting:
+                gc.enable()
 
 
 class Untouchable:
@@ -89,10 +95,14 @@ class Untouchable:
     def __exit__(self, *error: object) -> None: ...
 
 
-@pytest.fixture
-def hit() -> Iterator[FunctionType]:
-    """`s3warm.get` of an object that lies fresh in memory, judged by the real clock."""
-    with fake_s3(OBJECT, disk_budget=0):
+def never(event: Event) -> None:
+    raise AssertionError(f"a memory hit made an event: {event}")
+
+
+@pytest.fixture(params=[None, never], ids=["", "with a hook"])
+def hit(request: pytest.FixtureRequest) -> Iterator[FunctionType]:
+    """`s3warm.get` of an object that lies fresh in memory, judged by the real clock; with and without an `on_event` hook."""
+    with fake_s3(OBJECT, disk_budget=0, on_event=request.param):
         cache = s3warm.default_cache()
         entry = an_entry(b"{}", bucket=BUCKET, key=KEY, validated_at=time.time(), expires_at=time.time() + 3600)
         cache._memory.put(entry)

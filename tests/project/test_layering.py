@@ -16,7 +16,7 @@ LAYERS: list[list[str]] = [
     ["chance", "hashing", "record"],  # ground
     ["keys", "report"],
     ["errors", "metrics"],
-    ["notices"],
+    ["measures", "notices"],
     [
         "machine",
         "rules.budget",
@@ -28,7 +28,7 @@ LAYERS: list[list[str]] = [
     ],  # pure rules
     ["codec", "entries", "options", "rules.costs", "values"],  # values
     ["deadlines", "settings"],
-    ["singleflight"],
+    ["singleflight", "tiers.slot"],
     ["tiers.base", "origin.base"],  # contracts
     ["ledger", "tiers.own"],
     [
@@ -46,6 +46,7 @@ LAYERS: list[list[str]] = [
         "origin.places",
         "origin.sigv4",
         "pool",
+        "sizing",
         "sources",
         "tiers.complaints",
         "tiers.database",
@@ -54,10 +55,20 @@ LAYERS: list[list[str]] = [
         "tiers.row",
         "tiers.scattered",
         "tiers.recent",
-        "tiers.slot",
         "tiers.told",
+        "transforms",
     ],  # parts
-    ["origin.boto", "origin.credentials", "origin.wire", "preloading", "tiers.intents", "tiers.order", "tiers.temporary"],
+    [
+        "origin.boto",
+        "origin.credentials",
+        "origin.wire",
+        "preloading",
+        "tiers.decoded",
+        "tiers.intents",
+        "tiers.order",
+        "tiers.ranked",
+        "tiers.temporary",
+    ],
     ["origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
     ["origin.lean", "tiers.turns"],
     ["origin.choice"],
@@ -69,16 +80,19 @@ LAYERS: list[list[str]] = [
     ["tiers.download", "tiers.trees"],
     ["tiers.handing", "tiers.lasting"],
     ["tiers.disk"],
-    ["absence", "arrival", "front", "watch"],  # orchestration
+    ["absence", "arrival", "front", "making", "watch"],  # orchestration
     ["revalidation", "unmeasured"],
     ["bodies", "calls", "filing", "trees"],
+    ["decoding"],
     ["finder"],
     ["paths"],
     ["cache"],
     ["bulk"],
     ["factory"],  # assembly
     ["default"],
-    ["face", "lambda_hooks", "testing"],  # integrations
+    ["shared"],
+    ["face", "lambda_hooks", "measured", "testing"],  # integrations
+    ["emf", "otel", "powertools"],
     ["simulation.classic", "simulation.s3fifo", "simulation.tinylfu", "simulation.trace"],  # the policy beside its peers
     ["simulation.generated", "simulation.offline", "simulation.rule"],
     ["simulation.replay"],
@@ -101,6 +115,7 @@ DOORS = {
     "diskcache": {"tiers.store"},
     "sqlite3": {"tiers.database", "tiers.order", "tiers.store"},
     "zstandard": {"codec"},
+    "opentelemetry": {"otel"},
     "pytest": {"pytest_plugin"},
 }
 

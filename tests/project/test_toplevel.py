@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
@@ -20,7 +21,7 @@ ALLOWED = {
     ".gitignore",
     ".ci",
 }
-LONGEST = 340  # lines; past 300 look for the second thing that the file does
+LONGEST = 310  # lines without docstrings; past 270 look for the second thing that the file does
 
 
 def tracked() -> list[str]:
@@ -46,4 +47,8 @@ def test_nothing_that_is_made_is_tracked() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "s3warm").rglob("*.py")), ids=lambda path: path.stem)
 def test_a_file_has_one_purpose_and_so_is_not_long(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONGEST
+    text = path.read_text()
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body[0] for node in ast.walk(ast.parse(text)) if isinstance(node, documented) and ast.get_docstring(node)]
+    said = sum((body.end_lineno or body.lineno) - body.lineno + 1 for body in bodies)
+    assert len(text.splitlines()) - said <= LONGEST

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import assert_type
 
+from aws_lambda_powertools import Metrics as PowertoolsMetrics
+
 import s3warm
 from s3warm import (
     Budgets,
@@ -81,11 +83,11 @@ def many() -> None:
 
 
 def wrong_arguments() -> None:
-    s3warm.get("bucket", None)  # type: ignore[arg-type]
-    s3warm.get("bucket", b"key")  # type: ignore[arg-type]
-    s3warm.get("bucket", "key", "v1")  # type: ignore[call-arg]
-    s3warm.get("bucket", "key", ttl="60")  # type: ignore[arg-type]
-    s3warm.get("bucket", "key", tll=60)  # type: ignore[call-arg]
+    s3warm.get("bucket", None)  # type: ignore[call-overload]
+    s3warm.get("bucket", b"key")  # type: ignore[call-overload]
+    s3warm.get("bucket", "key", "v1")  # type: ignore[call-overload]
+    s3warm.get("bucket", "key", ttl="60")  # type: ignore[call-overload]
+    s3warm.get("bucket", "key", tll=60)  # type: ignore[call-overload]
     s3warm.entry()  # type: ignore[call-arg]
     s3warm.gett("bucket", "key")  # type: ignore[attr-defined]
 
@@ -179,3 +181,26 @@ def testing() -> None:
         s3["s3://bucket/key"] = b"new"
         s3.advance(61)
         s3["s3://bucket/key"] = "text"  # type: ignore[assignment]
+
+
+def measured(powertools: PowertoolsMetrics) -> None:
+    @s3warm.emf.metrics("shop", dimensions={"service": "orders"}, only=("misses", "errors"))
+    def handler(event: dict[str, str], context: object) -> bytes:
+        return s3warm.get("bucket", event["key"])
+
+    @s3warm.powertools.add_metrics(powertools)
+    async def slow(key: str, *, version: int = 1) -> bytes:
+        return s3warm.get("bucket", key)
+
+    async def use() -> None:
+        assert_type(await slow("key", version=2), bytes)
+        await slow("key", verison=2)  # type: ignore[call-arg]
+
+    print(use)
+    assert_type(handler({"key": "k"}, None), bytes)
+    handler("k", None)  # type: ignore[arg-type]
+    with s3warm.emf.metrics(cache=Cache()) as block:
+        s3warm.configure(on_event=block.on_event)
+    s3warm.configure(on_event=s3warm.otel.instrument())
+    s3warm.emf.metrics(names=())  # type: ignore[call-arg]
+    s3warm.powertools.add_metrics(print)  # type: ignore[arg-type]

@@ -144,12 +144,12 @@ def test_a_tuple_is_no_key_even_where_memory_holds_a_pinned_version() -> None:
     with fake_s3({"s3://bucket/key": b"body"}):
         assert s3warm.get("bucket", "key", version_id="v1") == b"body"
         with pytest.raises(TypeError, match="key must be a string, not tuple"):
-            s3warm.get("bucket", ("key", "v1"))  # type: ignore[arg-type]
+            s3warm.get("bucket", ("key", "v1"))  # type: ignore[call-overload]
 
 
 def test_an_unhashable_bucket_is_refused_in_words(fake_s3: FakeS3) -> None:
     with pytest.raises(TypeError, match="bucket must be a string, not dict"):
-        s3warm.get({}, "key")  # type: ignore[arg-type]
+        s3warm.get({}, "key")  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("key", ["k" * 1024, "ü" * 512, "🎈" * 256])

@@ -1,0 +1,1 @@
+"""s3warm as a Lambda layer: `make layer`."""

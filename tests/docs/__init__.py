@@ -1,0 +1,1 @@
+"""The reference docs, built from the docstrings alone: `make docs`."""
