@@ -39,7 +39,7 @@ soak: $(VENV)/.lambda  ## the same, ten times as much and more, and work in Lamb
 	SOAK=1 $(BIN)/python -m pytest -m e2e -rs tests/faults
 	$(BIN)/python -m tests.faults
 
-e2e: $(VENV)/.docs  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
+e2e: $(VENV)/.e2e  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
 	$(BIN)/python -m tests.support.gateway
 	$(BIN)/python -m pytest -m e2e -rs
 
@@ -78,6 +78,10 @@ $(VENV)/.check: $(VENV)/.test
 
 $(VENV)/.docs: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+$(VENV)/.e2e: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --group docs --group e2e
 	@touch $@
 
 $(VENV)/.lambda: $(VENV)/.test

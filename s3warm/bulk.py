@@ -10,12 +10,13 @@ from s3warm.values import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
     from typing import TypeVar
 
     from s3warm.entries import Entry, FileEntry
     from s3warm.keys import ObjectKey
+    from s3warm.origin.base import Page
     from s3warm.report import PreloadReport
     from s3warm.tiers.base import Held
 
@@ -160,6 +161,11 @@ class Bulk(ReadThrough):
                 f"pattern {pattern!r} matches {len(found):,} objects, more than the limit of {limit:,}; narrow it, or raise limit"
             )
         return found
+
+    def pages(self, bucket: str, prefix: str, delimiter: str = "") -> Iterator[Page]:
+        """See `Origin.pages`: what `glob` is too small for, and `s3warm.fsspec` made of."""
+        with self._calls.counted:
+            yield from self._origin.pages(bucket, prefix, delimiter)
 
     def _fresh_in_memory(self, where: ObjectKey, bound: float | None) -> bytes | None:
         held = self._memory.get(where)

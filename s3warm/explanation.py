@@ -29,6 +29,7 @@ class Explanation(NamedTuple):
         expires_in: seconds until it is to be revalidated; negative if that time is over, `inf` for a pinned version.
         verified_by: what the body was checked against: `"md5"`, a checksum's name, or `"length"`.
         refusal: what a call is told without asking S3, since that has just failed, or said that there is none (`negative_ttl`).
+        last_modified: when the object was written, in seconds since the epoch.
         paused: seconds for which S3 is not asked for a stale copy, since it has just failed; 0 otherwise.
 
     Example:
@@ -56,6 +57,7 @@ class Explanation(NamedTuple):
     expires_in: float | None = None
     verified_by: str | None = None
     refusal: str | None = None
+    last_modified: float | None = None
     paused: float = 0.0
 
     @property
@@ -103,6 +105,7 @@ def explain(
         age=now - newest.validated_at,
         expires_in=newest.expires_at - now,
         verified_by=newest.verified_by,
+        last_modified=newest.last_modified,
         paused=paused,
     )
 

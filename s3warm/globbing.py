@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Pattern", "checked_limit", "parse"]
+__all__ = ["Pattern", "checked_limit", "listable", "parse"]
 
 # The name of a directory bucket ends like this (https://docs.aws.amazon.com/AmazonS3/latest/userguide/directory-bucket-naming-rules.html).
 _DIRECTORY_BUCKET = "--x-s3"
@@ -54,10 +54,19 @@ def parse(pattern: str) -> Pattern:
     except ValueError as error:
         raise ValueError(f"pattern {pattern!r}: {error}") from None
     prefix, expression = _translate(where.key)
-    if where.bucket.endswith(_DIRECTORY_BUCKET):
-        # Directory buckets list by prefixes that end in a slash only (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
-        prefix = prefix[: prefix.rfind("/") + 1]
-    return Pattern(pattern, where.bucket, prefix, re.compile(expression, re.DOTALL))
+    return Pattern(pattern, where.bucket, listable(where.bucket, prefix), re.compile(expression, re.DOTALL))
+
+
+def listable(bucket: str, prefix: str) -> str:
+    """The longest part of a prefix by which the bucket can be listed.
+
+    Directory buckets list by prefixes that end in a slash only (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
+
+    Example:
+        >>> listable("models", "bert/sh"), listable("models--euc1-az1--x-s3", "bert/sh")
+        ('bert/sh', 'bert/')
+    """
+    return prefix[: prefix.rfind("/") + 1] if bucket.endswith(_DIRECTORY_BUCKET) else prefix
 
 
 def checked_limit(limit: int) -> int:

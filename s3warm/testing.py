@@ -15,6 +15,7 @@ from s3warm.default import making
 from s3warm.factory import Cache
 from s3warm.keys import locate
 from s3warm.origin.base import Listed, TransportError
+from s3warm.origin.dates import timestamp
 from s3warm.record import NamedTuple
 from s3warm.rules.costs import LearntCost
 from s3warm.shared import Unchanged
@@ -189,19 +190,21 @@ class FakeS3:
         self.requests.append(noted)
         return answer
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> _Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> _Page:
         """See `Requests.list`."""
         if self.down:
             raise TransportError("the fake S3 is down")
         uri = f"s3://{bucket}/{prefix}"
         if uri in self.denied:
             self.requests.append(FakeRequest(uri, None, 403, 0))
-            return _Page(403, "AccessDenied", [], "")
-        found = sorted(key for place, key in self._objects if place == bucket and key.startswith(prefix) and key > token)
-        newest = [(key, self._objects[bucket, key][-1]) for key in found[:_PAGE]]
-        listed = [Listed(key, version.headers["etag"], len(version.body)) for key, version in newest]
+            return _Page(403, "AccessDenied", [], [], "")
+        keys = (key for place, key in self._objects if place == bucket and key.startswith(prefix))
+        found = sorted(each for each in {_rolled_up(key, prefix, delimiter) for key in keys} if each[0] > token)
+        page = found[:_PAGE]
+        listed = [_listed(name, self._objects[bucket, name][-1]) for name, is_prefix in page if not is_prefix]
+        prefixes = [name for name, is_prefix in page if is_prefix]
         self.requests.append(FakeRequest(uri, None, 200, 0))
-        return _Page(200, "", listed, listed[-1].key if len(found) > _PAGE else "")
+        return _Page(200, "", listed, prefixes, page[-1][0] if len(found) > _PAGE else "")
 
     def refresh_credentials(self) -> bool:
         """See `Requests.refresh_credentials`."""
@@ -250,6 +253,16 @@ class _Version(NamedTuple):
     headers: dict[str, str]
 
 
+def _rolled_up(key: str, prefix: str, delimiter: str) -> tuple[str, bool]:
+    """The key, or, where a delimiter follows the prefix, the common prefix that is listed in its place; and which of the two."""
+    end = key.find(delimiter, len(prefix)) if delimiter else -1
+    return (key, False) if end < 0 else (key[: end + len(delimiter)], True)
+
+
+def _listed(key: str, version: _Version) -> Listed:
+    return Listed(key, version.headers["etag"], len(version.body), timestamp(version.headers.get("last-modified")))
+
+
 class _Answer:
     """One answer of the fake; see `Response`."""
 
@@ -279,10 +292,11 @@ class _Page:
     headers: Mapping[str, str] = {}
     cause: BaseException | None = None
 
-    def __init__(self, status: int, code: str, objects: list[Listed], token: str) -> None:
+    def __init__(self, status: int, code: str, objects: list[Listed], prefixes: list[str], token: str) -> None:
         self.status = status
         self.code = code
         self.objects = objects
+        self.prefixes = prefixes
         self.token = token
 
 

@@ -54,7 +54,7 @@ class Planting:
         if not found:
             raise ObjectNotFoundError(f"there is nothing below {where}; check the prefix", bucket=where.bucket, key=where.key)
         _check_names(where, found)
-        etag = blake2b(repr([tuple(each) for each in found]).encode(), digest_size=16).hexdigest()
+        etag = blake2b(repr([(each.key, each.etag, each.size) for each in found]).encode(), digest_size=16).hexdigest()
         return NotModified(etag) if etag == if_none_match else Listing(Metadata(etag, sum(each.size for each in found)), found)
 
     def confirmed(self, entry: FileEntry) -> None:

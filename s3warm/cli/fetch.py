@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+from s3warm.cli.command import Command
 from s3warm.cli.progress import Progress
 from s3warm.errors import ConfigurationError
 from s3warm.factory import LAMBDA_DIRECTORY, Cache
@@ -14,10 +15,23 @@ from s3warm.settings import resolve, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["fetch"]
+__all__ = ["COMMAND", "fetch"]
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("uris", nargs="+", metavar="s3://bucket/key")
+    parser.add_argument("--directory", metavar="PATH", help="the cache directory, instead of S3WARM_DIRECTORY")
+    parser.add_argument(
+        "--output", metavar="PATH", help="copy the object there as well; with several objects, or for a tree, a directory"
+    )
+
+
+def _run(chosen: Namespace) -> int:
+    return fetch(chosen.uris, directory=chosen.directory, output=chosen.output)
 
 
 def fetch(uris: Sequence[str], *, directory: str | None, output: str | None) -> int:
@@ -30,7 +44,7 @@ def fetch(uris: Sequence[str], *, directory: str | None, output: str | None) -> 
         raise ConfigurationError(
             "nothing would be left of what is fetched: name the cache's directory by S3WARM_DIRECTORY or --directory, or give --output"
         )
-    progress = Progress(sys.stderr)
+    progress = Progress(sys.stderr, objects=len(uris))
     targets = _targets(uris, output)
     with Cache(settings, on_event=progress) as cache:
         for uri, target in zip(uris, targets, strict=True):
@@ -41,6 +55,7 @@ def fetch(uris: Sequence[str], *, directory: str | None, output: str | None) -> 
                 _copy(path, target)
             print(path if target is None else target, flush=True)
             cache.release(uri)
+        progress.end_all()
     return 0
 
 
@@ -65,3 +80,12 @@ def _copy(path: Path, target: str) -> None:
     else:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         shutil.copyfile(path, target)
+
+
+COMMAND = Command(
+    "Bring objects into the cache directory (S3WARM_DIRECTORY, with the other S3WARM_* variables), as s3warm.path and, for a "
+    "URI that ends in a slash, s3warm.tree do, and print where each lies. What was cut off before goes on. The first that cannot be had ends it.",
+    _arguments,
+    _run,
+    interrupted="; what is finished stays in the cache directory",
+)

@@ -8,7 +8,7 @@ from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from io import RawIOBase
     from typing import Protocol
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         code: str
         cause: BaseException | None
         objects: list[Listed]
+        prefixes: list[str]  # what the keys that have the delimiter after the prefix begin with, up to and with it
         token: str  # for the next page; "" at the last one
 
     class Requests(Protocol):
@@ -61,8 +62,10 @@ if TYPE_CHECKING:
             """
             ...
 
-        def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Page:
+        def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
             """Ask for one page of a listing (ListObjectsV2), from the continuation token on; for the deadline see `Request`.
+
+            With a delimiter, keys that have it after the prefix are in `Page.prefixes`, rolled up, and not among the objects.
 
             Raises:
                 TransportError: there was no answer.
@@ -186,6 +189,13 @@ if TYPE_CHECKING:
             """
             ...
 
+        def pages(self, bucket: str, prefix: str, delimiter: str) -> Iterator[Page]:
+            """The pages of a listing to its end, each asked for when it is wanted; for the delimiter see `Requests.list`.
+
+            Raises what `list` raises, but for ObjectTooLargeError.
+            """
+            ...
+
         def renew(self) -> None:
             """This is a forked child: replace locks, leave connections to the parent."""
             ...
@@ -276,11 +286,12 @@ class NotModified(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One object of a listing."""
+    """One object of a listing; `last_modified` is in seconds since the epoch, None where the listing does not say."""
 
     key: str
     etag: str
     size: int
+    last_modified: float | None = None
 
 
 class NoRoom(Exception):

@@ -70,15 +70,15 @@ class BotoRequests:
             unanswered, cause = _no_answer(error), _quotes_nothing(error)
         raise unanswered from cause  # without the error, which may quote what was received
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> BotoPage:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> BotoPage:
         """See `Requests.list`."""
         import botocore.exceptions as failed
         from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
-        begin = {"ContinuationToken": token} if token else {}
+        more = {name: value for name, value in (("ContinuationToken", token), ("Delimiter", delimiter)) if value}
         try:
-            listed = _sent(lambda: self._client().list_objects_v2(Bucket=bucket, Prefix=prefix, **begin), deadline)
+            listed = _sent(lambda: self._client().list_objects_v2(Bucket=bucket, Prefix=prefix, **more), deadline)
             return BotoPage(listed, None)
         except failed.ClientError as error:
             return BotoPage(error.response, error)
@@ -214,8 +214,15 @@ class BotoPage:
         self.headers: Mapping[str, str] = described.get("HTTPHeaders", {})
         self.code = "" if cause is None else _code(answer)
         self.cause = cause
-        self.objects = [Listed(found["Key"], found["ETag"], found["Size"]) for found in answer.get("Contents", ())]
+        self.objects = [_listed(found) for found in answer.get("Contents", ())]
+        self.prefixes: list[str] = [found["Prefix"] for found in answer.get("CommonPrefixes", ())]
         self.token: str = answer.get("NextContinuationToken", "")
+
+
+def _listed(found: Any) -> Listed:
+    """An object of a listing in boto3's words."""
+    modified = found.get("LastModified")
+    return Listed(found["Key"], found["ETag"], found["Size"], None if modified is None else modified.timestamp())
 
 
 class BotoResponse:

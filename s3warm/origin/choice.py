@@ -55,12 +55,12 @@ class ChosenRequests:
             return self._to_boto(bucket).get(request)
         return answer
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
         """See `Requests.list`."""
         supplier = self._chosen.get(bucket) or self._choose(bucket)
-        page = supplier.list(bucket, prefix, token, deadline)
+        page = supplier.list(bucket, prefix, token, deadline, delimiter)
         if supplier is self._lean and self._is_elsewhere(page):
-            return self._to_boto(bucket).list(bucket, prefix, token, deadline)
+            return self._to_boto(bucket).list(bucket, prefix, token, deadline, delimiter)
         return page
 
     def refresh_credentials(self) -> bool:

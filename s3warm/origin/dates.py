@@ -1,8 +1,8 @@
-"""HTTP dates. `email.utils`, which reads them all, costs a cold start 10 ms of imports, and 20 µs each time."""
+"""Dates of HTTP and of S3's XML. `email.utils`, which reads all of HTTP's, costs a cold start 10 ms of imports, and 20 µs each time."""
 
 from __future__ import annotations
 
-__all__ = ["timestamp"]
+__all__ = ["moment", "timestamp"]
 
 _MONTHS = {
     name: number
@@ -25,6 +25,27 @@ def timestamp(header: str | None) -> float | None:
     return _obsolete(header) if found is None else found
 
 
+def moment(text: str | None) -> float | None:
+    """Seconds since the epoch of a date in S3's XML (ISO 8601, in UTC; S3 writes milliseconds); None for what is none.
+
+    Example:
+        >>> moment("2015-10-21T07:28:00.250Z")
+        1445412480.25
+    """
+    if not text or not text.isascii() or text[-1] != "Z":
+        return None
+    marks = text[4:5] + text[7:8] + text[10:11] + text[13:14] + text[16:17]
+    numbers = text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19]
+    point, fraction = text[19:20], text[20:-1]
+    if marks != "--T::" or not all(number.isdigit() for number in numbers):
+        return None
+    if text[19:] != "Z" and not (point == "." and fraction.isdigit() and len(fraction) <= 9):
+        return None
+    year, month, day, hour, minute, second = map(int, numbers)
+    whole = _since_epoch((year, month - 1, day), (hour, minute, second))
+    return whole if whole is None or point != "." else whole + float(f"0.{fraction}")
+
+
 def _fixed(header: str) -> float | None:
     """The form that all servers send: `Wed, 21 Oct 2015 07:28:00 GMT`."""
     if len(header) != 29 or (header[3:5], header[25:]) != (", ", " GMT") or not header.isascii():
@@ -35,6 +56,14 @@ def _fixed(header: str) -> float | None:
     if marks != "   ::" or month is None or not all(number.isdigit() for number in numbers):
         return None
     day, year, hour, minute, second = map(int, numbers)
+    return _since_epoch((year, month, day), (hour, minute, second))
+
+
+def _since_epoch(date: tuple[int, int, int], clock: tuple[int, int, int]) -> float | None:
+    """Seconds since the epoch; months count from 0. None for what is in no calendar."""
+    (year, month, day), (hour, minute, second) = date, clock
+    if not 0 <= month < 12:
+        return None
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     if not (1 <= day <= _DAYS[month] + (month == 1 and leap) and year >= 1 and hour < 24 and minute < 60 and second < 60):
         return None

@@ -29,13 +29,13 @@ from s3warm.origin.failures import of_transport, unverifiable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from io import RawIOBase
     from typing import TypeVar
 
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters
-    from s3warm.origin.base import Listed, Progress, Requests, Response, Sink
+    from s3warm.origin.base import Listed, Page, Progress, Requests, Response, Sink
 
     T = TypeVar("T")
 
@@ -69,6 +69,12 @@ class ConditionalFetch:
         from s3warm.origin.listing import list_prefix
 
         return list_prefix(self._exchange, bucket, prefix, limit)
+
+    def pages(self, bucket: str, prefix: str, delimiter: str) -> Iterator[Page]:
+        """See `Origin.pages`."""
+        from s3warm.origin.listing import pages
+
+        return pages(self._exchange, bucket, prefix, delimiter)
 
     def renew(self) -> None:
         """See `Origin.renew`."""

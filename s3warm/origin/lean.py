@@ -66,15 +66,17 @@ class LeanRequests:
             _explain(answer)
         return answer
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> LeanPage:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> LeanPage:
         """See `Requests.list`."""
         asked = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
+        if delimiter:
+            asked.append(("delimiter", delimiter))
         if token:
             asked.append(("continuation-token", token))
         answer = self._send(bucket, "", query_of(asked), [], deadline)
         if answer.status != 200:
             _explain(answer)
-            return LeanPage(answer, [], "")
+            return LeanPage(answer, [], [], "")
         try:
             body = answer.read(_LONGEST_PAGE)
             return LeanPage(answer, *listing(body))
@@ -129,12 +131,13 @@ class LeanRequests:
 class LeanPage:
     """One page of a listing; see `Page`."""
 
-    def __init__(self, answer: Answer, objects: list[Listed], token: str) -> None:
+    def __init__(self, answer: Answer, objects: list[Listed], prefixes: list[str], token: str) -> None:
         self.status: int = answer.status
         self.headers: Mapping[str, str] = answer.headers
         self.code = answer.code
         self.cause: BaseException | None = None
         self.objects = objects
+        self.prefixes = prefixes
         self.token = token
 
 

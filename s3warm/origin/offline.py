@@ -21,7 +21,7 @@ class OfflineRequests:
         """See `Requests.get`."""
         raise _offline()
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
         """See `Requests.list`."""
         raise _offline()
 

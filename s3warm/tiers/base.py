@@ -343,3 +343,4 @@ class Held(NamedTuple):
     verified_by: str
     validated_at: float
     expires_at: float
+    last_modified: float | None = None

@@ -7,11 +7,23 @@ import sqlite3
 
 from s3warm.tiers.own import remove, remove_foreign
 
-__all__ = ["BUSY_TIMEOUT", "DATABASE", "USER_VERSION", "database_files", "discard_foreign", "identity", "text"]
+__all__ = [
+    "BUSY_TIMEOUT",
+    "DATABASE",
+    "LONGEST",
+    "USER_VERSION",
+    "database_files",
+    "discard_foreign",
+    "has_our_form",
+    "identity",
+    "text",
+]
 
 DATABASE = "cache.db"  # diskcache's own name for it
 USER_VERSION = 0x5357_0003  # "SW", format 3
 BUSY_TIMEOUT = 2.0  # seconds that a statement waits for another process's transaction
+# Bytes of a row: the manifest of 10,000 members whose keys have 1,024 bytes, each escaped threefold. A longer one is refused unread.
+LONGEST = 40 * 2**20
 
 
 # diskcache's own, which count rows and bytes.
@@ -53,6 +65,14 @@ def discard_foreign(directory: str, known: frozenset[str]) -> None:
             remove(path)
 
 
+def has_our_form(connection: sqlite3.Connection) -> bool:
+    """Whether an open database is of this format, and runs nothing of its own."""
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    # A view may have no end, and a trigger do anything to the rows.
+    programs = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')")}
+    return bool(version == USER_VERSION and programs <= _TRIGGERS)
+
+
 def _is_empty(path: str) -> bool:
     return os.path.exists(path) and os.path.getsize(path) == 0
 
@@ -63,11 +83,8 @@ def _is_ours(path: str, known: frozenset[str]) -> bool:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
         connection.execute("PRAGMA trusted_schema = 0")
-        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         names = {row[0] for row in connection.execute("SELECT key FROM Settings")}
-        # A view may have no end, and a trigger do anything to the rows.
-        programs = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')")}
-        return bool(version == USER_VERSION and names <= known and programs <= _TRIGGERS)
+        return names <= known and has_our_form(connection)
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):  # another's, or its maker died
             return False

@@ -47,7 +47,7 @@ class Directory:
         self.bodies = os.path.join(path, "bodies")
         self.staging = os.path.join(path, "staging")
         self.pins = os.path.join(path, "pins")
-        self._intents = os.path.join(path, "intents")
+        self.intents = os.path.join(path, "intents")
         self._unswept = os.path.join(path, "unswept")
         self._lock = os.path.join(path, "lock")
 
@@ -60,17 +60,19 @@ class Directory:
         for path in (self.path, self.bodies, self.staging):
             with contextlib.suppress(FileExistsError):
                 os.makedirs(path, 0o700)
-            status = os.lstat(path)
-            if not stat.S_ISDIR(status.st_mode):
-                raise Refused(f"{path} is not a directory")
-            if status.st_uid != os.geteuid():
-                raise Refused(f"{path} belongs to user {status.st_uid}, this process is user {os.geteuid()}")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise Refused(
-                    f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); make it 0700 or name another"
-                )
-        for path in (self._lock, self.pins, self._intents, self._unswept):
+            _check_private(path)
+        for path in (self._lock, self.pins, self.intents, self._unswept):
             remove_foreign(path)
+
+    def check(self) -> None:
+        """See that it is there and ours, changing nothing.
+
+        Raises:
+            FileNotFoundError: it, or a part of it, is not there.
+            Refused: it is a link, belongs to somebody else, or others may enter it.
+        """
+        for path in (self.path, self.bodies, self.staging):
+            _check_private(path)
 
     def lock(self, offset: int) -> RangeLock:
         """A lock between the processes on this directory."""
@@ -110,7 +112,7 @@ class Directory:
 
     def stage(self, name: str) -> Staged:
         """Begin to write the file that will be published as `name`."""
-        intent = intents.declare(self._intents, f"{name}-{os.getpid()}-{next(_numbers)}")
+        intent = intents.declare(self.intents, f"{name}-{os.getpid()}-{next(_numbers)}")
         return Staged(self, name, intent)
 
     def remove(self, name: str) -> None:
@@ -148,7 +150,7 @@ class Directory:
         `is_current` tells whether a row names the published file. Returns the number of dead writers found.
         """
         dead = 0
-        for intent in intents.left_behind(self._intents):
+        for intent in intents.left_behind(self.intents):
             dead += 1
             try:
                 if _is_stem(intent.text):
@@ -167,6 +169,16 @@ class Directory:
                 with pins.alone(name) as free:
                     if free:
                         self.remove(name)
+
+
+def _check_private(path: str) -> None:
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise Refused(f"{path} is not a directory")
+    if status.st_uid != os.geteuid():
+        raise Refused(f"{path} belongs to user {status.st_uid}, this process is user {os.geteuid()}")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise Refused(f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); make it 0700 or name another")
 
 
 def _is_stem(text: str) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 
-from s3warm.tiers.locks import EXCLUSIVE, FREE, try_lock
+from s3warm.tiers.locks import EXCLUSIVE, FREE, is_locked, try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Intent", "declare", "left_behind"]
+__all__ = ["Intent", "declare", "left_behind", "standing"]
 
 _SLOT = 256  # bytes
 _SLOTS = 1024  # writers at a time; Lambda has as many threads
@@ -81,6 +81,14 @@ def left_behind(path: str) -> Iterator[Intent]:
                 os.close(descriptor)
         if said:
             yield Intent(descriptor, offset, said.decode(errors="replace"))
+
+
+def standing(descriptor: int) -> list[str]:
+    """What writers that are alive (or may be, where that cannot be told) say now, by the file of the intents, open for reading."""
+    said = (
+        (offset, _said(descriptor, offset)) for offset in range(0, min(os.fstat(descriptor).st_size, _SLOTS * _SLOT), _SLOT)
+    )
+    return [text.decode(errors="replace") for offset, text in said if text and is_locked(descriptor, offset) is not False]
 
 
 def _said(descriptor: int, offset: int) -> bytes:

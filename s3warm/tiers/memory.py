@@ -214,7 +214,8 @@ class MemoryTier:
         if slot is None:
             return None
         info = slot.info
-        return Held(self.name, RAW, len(slot.body), info.etag, info.size, info.verified_by, slot.validated_at, slot.expires_at)
+        times = slot.validated_at, slot.expires_at
+        return Held(self.name, RAW, len(slot.body), info.etag, info.size, info.verified_by, *times, info.last_modified)
 
     def hits(self) -> int:
         """Hits of all slots so far. Summed on demand, as a counter of its own would cost every hit 19 ns."""

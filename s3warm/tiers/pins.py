@@ -11,14 +11,14 @@ import os
 import threading
 
 from s3warm.hashing import blake2b
-from s3warm.tiers.locks import EXCLUSIVE, FREE, SHARED, try_lock
+from s3warm.tiers.locks import EXCLUSIVE, FREE, SHARED, is_locked, try_lock
 from s3warm.tiers.told import LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Pins"]
+__all__ = ["Pins", "is_pinned"]
 
 _COUNTER = 6  # bytes
 _COUNTERS = 4096
@@ -155,6 +155,11 @@ class Pins:
         if self._mine < 0:
             self._mine = _open(self._path)
         return self._mine
+
+
+def is_pinned(descriptor: int, name: str) -> bool | None:
+    """Whether any process uses or writes a file, by the file of the pins, open for reading; None where that cannot be told."""
+    return is_locked(descriptor, _byte(name))
 
 
 def _open(path: str) -> int:

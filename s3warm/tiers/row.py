@@ -14,6 +14,10 @@ from s3warm.hashing import blake2b
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "FORMAT",
     "OLDER",
@@ -25,6 +29,7 @@ __all__ = [
     "body_name",
     "digest",
     "file_name",
+    "is_named",
     "key_of_name",
     "older_key",
     "pack",
@@ -122,6 +127,19 @@ def partial_keys(row_key: bytes) -> list[bytes]:
 def partial_name(key: bytes) -> str:
     """Name of the file that a download fills."""
     return key.hex() + PARTIAL_SUFFIX
+
+
+def is_named(name: str, text_of: Callable[[bytes], object]) -> bool:
+    """Whether a row names a file: its object's, one of its own, or that of its download; `text_of` gives the text of a row, None if there is none."""
+    row_key = key_of_name(name)
+    if row_key is None:
+        return False
+    row = readable(text_of(row_key))
+    if partial_name(row_key) == name:
+        return row is not None and row.state == PARTIAL
+    # A body that lies in its row has no file, whatever the name of one would be.
+    named = row is not None and body_name(row, row_key) == name
+    return named or text_of(older_key(name)) is not None
 
 
 def _short(etag: str) -> str:

@@ -103,7 +103,7 @@ class Shelf:
             return None
         row, info = seen.row, seen.row.info
         times = row.validated_at, row.expires_at
-        return Held("disk", row.codec, row.stored_size, info.etag, info.size, info.verified_by, *times)
+        return Held("disk", row.codec, row.stored_size, info.etag, info.size, info.verified_by, *times, info.last_modified)
 
     def usage(self) -> Usage:
         """See `Tier.usage`."""

@@ -55,8 +55,6 @@ _SETTINGS: dict[str, Any] = {
 }
 _KNOWN_SETTINGS = frozenset((*_SETTINGS, "count", "size", "hits", "misses"))
 LOG_SIZE = 256 * 1024  # bytes at which SQLite folds its log into the database by itself
-# Bytes of a row: the manifest of 10,000 members whose keys have 1,024 bytes, each escaped threefold. A longer one is refused unread.
-_LONGEST = 40 * 2**20
 
 
 class Unreadable(ValueError):
@@ -160,7 +158,7 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
             unless_opened.callback(connection.close)
             # A row with bytes that are no text must be a row that can be dropped, not an error of each statement that meets it.
             connection.text_factory = database.text
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, database.LONGEST)
             connection.execute("PRAGMA trusted_schema = 0")
             connection.execute(f"PRAGMA cache_size = {_SETTINGS['sqlite_cache_size']}")
             connection.execute("PRAGMA mmap_size = 0")
@@ -301,15 +299,7 @@ class Store(diskcache.Cache, EvictionOrder):  # type: ignore[misc]  # diskcache 
 
     def names(self, file_name: str) -> bool:
         """Whether a row names a file: its object's, one of its own, or that of its download."""
-        row_key = rows.key_of_name(file_name)
-        if row_key is None:
-            return False
-        row = rows.readable(self.text(row_key))
-        if rows.partial_name(row_key) == file_name:
-            return row is not None and row.state == rows.PARTIAL
-        # A body that lies in its row has no file, whatever the name of one would be.
-        named = row is not None and rows.body_name(row, row_key) == file_name
-        return named or self.text(rows.older_key(file_name)) is not None
+        return rows.is_named(file_name, self.text)
 
     def fold(self) -> None:
         """Fold the log into the database, so that what was freed becomes free on the disk; outside `writing`."""

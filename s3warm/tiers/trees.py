@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from s3warm.tiers.row import Row
     from s3warm.tiers.shelf import Shelf
 
-__all__ = ["Member", "TreeDownload", "open_tree"]
+__all__ = ["Member", "TreeDownload", "check_tree", "is_whole", "manifest", "open_tree"]
 
 _TRIES = 50  # to pin a tree that others evict or replace
 
@@ -43,7 +43,7 @@ def open_tree(shelf: Shelf, key: ObjectKey) -> FileEntry | None:
         if not shelf.pins.hold(name):
             continue
         try:
-            _check(shelf.directory.body(name), inline, row.info.size)
+            check_tree(shelf.directory.body(name), inline, row.info.size)
         except FileNotFoundError:
             # A crash came while it was removed, or its files were by somebody else.
             shelf.pins.drop(name)
@@ -85,7 +85,7 @@ class TreeDownload(Landing):
             if seen is not None and inline is not None:
                 tree = rows.file_name(seen.row, seen.row_key)
                 # One that is not in use may be evicted for the room that this one needs.
-                for name, etag, *_ in _manifest(inline) if self._shelf.pins.holds(tree) else ():
+                for name, etag, *_ in manifest(inline) if self._shelf.pins.holds(tree) else ():
                     self._held[name, etag] = os.path.join(self._shelf.directory.body(tree), name)
         return self.start(info)
 
@@ -184,7 +184,7 @@ class TreeDownload(Landing):
         """The members are looked at again, and those summed whose ETag may be an MD5: they have lain about since they were written."""
         folder = self._shelf.directory.partial(self._name)
         for number, (name, etag, size) in enumerate(self._members):
-            if finished >> number & 1 and not _is_whole(os.path.join(folder, name), etag, size):
+            if finished >> number & 1 and not is_whole(os.path.join(folder, name), etag, size):
                 finished &= ~(1 << number)
         return finished
 
@@ -265,7 +265,7 @@ def _seal(path: str) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _manifest(text: bytes) -> list[list[Any]]:
+def manifest(text: bytes) -> list[list[Any]]:
     """What lies in a tree's row: name, ETag and seal of each file; ValueError or TypeError if it is anything else."""
     try:
         members: list[list[Any]] = json.loads(text)
@@ -283,7 +283,7 @@ def _check_folder(path: str) -> None:
         raise NotADirectoryError(f"{path} is no directory")
 
 
-def _is_whole(path: str, etag: str, size: int) -> bool:
+def is_whole(path: str, etag: str, size: int) -> bool:
     """Whether a member that was finished by an earlier download is what it was, as far as its ETag can tell."""
     from hashlib import md5
 
@@ -302,9 +302,9 @@ def _is_whole(path: str, etag: str, size: int) -> bool:
         return False
 
 
-def _check(folder: str, manifest: bytes | None, size: int) -> None:
+def check_tree(folder: str, text: bytes | None, size: int) -> None:
     """Compare each file with what it was when it was written; ValueError or OSError if one differs, or if they are not all of the tree."""
-    members, total = _manifest(manifest or b""), 0
+    members, total = manifest(text or b""), 0
     for name, _, *seal in members:
         if list(_seal(os.path.join(folder, name))) != seal:
             raise ValueError(f"{name} has changed")

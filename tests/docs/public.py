@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 __all__ = ["MODULES", "PLUMBING", "Public", "attributes", "is_record", "kept", "modules", "names", "section"]
 
 # A new public module is added here, and nowhere else.
-MODULES = ("s3warm", "s3warm.testing")
+MODULES = ("s3warm", "s3warm.emf", "s3warm.otel", "s3warm.powertools", "s3warm.testing")
 
 # What the modules of s3warm ask of each other. By class; subclasses have it as well.
 PLUMBING = {
-    "Cache": frozenset(("before_fork", "release_all", "renew", "renew_pins", "resume", "suspend", "used")),
+    "Cache": frozenset(("before_fork", "pages", "release_all", "renew", "renew_pins", "resume", "suspend", "used")),
     "FakeS3": frozenset(
         ("before_answer", "clock", "close", "connections", "get", "list", "refresh_credentials", "renew", "retries")
     ),

@@ -66,7 +66,7 @@ def listings(choices: Choices) -> bool:
         said = body.encode()
     choices.given = said
     try:
-        found, following = listing(said)
+        found, _, following = listing(said)
     except TransportError:
         assert odd, "it was well formed"
         return False

@@ -246,7 +246,7 @@ class Supplier:
         self.given.append(Scripted(self.status, *([self.body] if self.body else []), headers=self.headers))
         return self.given[-1]
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
         raise NotImplementedError
 
     def refresh_credentials(self) -> bool:

@@ -310,9 +310,10 @@ def test_without_a_terminal_there_are_lines(origin: StaticOrigin, cache: Path, t
     done = subprocess.run(command("fetch", LARGE, MODEL), check=True, capture_output=True, text=True, timeout=60)
     assert len(done.stdout.splitlines()) == 2
     assert all(Path(line).is_file() for line in done.stdout.splitlines())
-    *under_way, large, model = done.stderr.splitlines()
+    *under_way, large, model, both = done.stderr.splitlines()
     assert under_way
     assert all(re.fullmatch(rf"{LARGE}: +\d+% of 20\.0 MiB, [\d,]+ MiB/s", line) for line in under_way)
+    assert re.fullmatch(r"2 fetched: 20\.0 MiB in [\d.]+ s", both)
     assert re.fullmatch(rf"{LARGE}: 20\.0 MiB in [\d.]+ s", large)
     assert re.fullmatch(rf"{MODEL}: 0\.0 MiB in [\d.]+ s", model)
 
@@ -383,6 +384,21 @@ def test_a_bar_is_drawn_over_and_over() -> None:
         f"[{'#' * half}{'.' * half}]  50% of 20.0 MiB, 5 MiB/s",
         f"[{'#' * WIDTH}] 100% of 20.0 MiB, 10 MiB/s",
     ]
+
+
+def test_of_many_objects_the_bar_tells_which_and_the_end_tells_of_all(tmp_path: Path) -> None:
+    stream, clock = Terminal(), Clock()
+    progress = Progress(stream, clock, objects=12)
+    (tmp_path / "1").write_bytes(bytes(3 * MIB))
+    for _ in range(12):
+        progress.begin(LARGE)
+        progress(moved(10 * MIB))
+        clock.now += 2
+        progress.end(tmp_path / "1")
+    progress.end_all()
+    bars = [line for line in stream.getvalue().split("\r\x1b[K") if line.startswith("[")]
+    assert [bar.partition(", object ")[2] for bar in bars] == [f"{number} of 12" for number in range(1, 13)]
+    assert stream.getvalue().splitlines()[-1] == "12 fetched: 36.0 MiB in 24.0 s"
 
 
 @pytest.mark.parametrize("event", [Event("fetched", "b", "k", 10), Event("progress", "b", "k", 0, total=0), Event("evicted")])

@@ -149,6 +149,18 @@ def test_an_expired_tree_that_is_unchanged_costs_one_listing(world: World) -> No
     assert pins(cache) == [1]
 
 
+def test_a_tree_whose_objects_were_written_again_with_the_same_bytes_is_unchanged(fake: FakeWorld) -> None:
+    uri = plant(fake)
+    cache = fake.cache(ttl=60)
+    folder = cache.tree(uri)
+    fake.now += 61
+    fake.s3.now = fake.now
+    asked(fake)
+    plant(fake)
+    assert cache.tree(uri) == folder
+    assert asked(fake) == [LISTING]
+
+
 def test_of_a_changed_tree_only_what_changed_is_fetched_and_the_rest_is_linked(world: World) -> None:
     uri = plant(world)
     cache = world.cache(ttl=60)

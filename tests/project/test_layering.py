@@ -30,13 +30,12 @@ LAYERS: list[list[str]] = [
     ["deadlines", "settings"],
     ["singleflight", "tiers.slot"],
     ["tiers.base", "origin.base"],  # contracts
-    ["ledger", "tiers.own"],
+    ["ledger", "origin.dates", "tiers.own"],
     [
         "explanation",
         "globbing",
         "origin.answers",
         "origin.buffer",
-        "origin.dates",
         "origin.failures",
         "origin.heads",
         "origin.integrity",
@@ -59,6 +58,7 @@ LAYERS: list[list[str]] = [
         "transforms",
     ],  # parts
     [
+        "folders",
         "origin.boto",
         "origin.credentials",
         "origin.wire",
@@ -67,18 +67,19 @@ LAYERS: list[list[str]] = [
         "tiers.intents",
         "tiers.order",
         "tiers.ranked",
+        "tiers.readonly",
         "tiers.temporary",
     ],
-    ["origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
+    ["listings", "origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
     ["origin.lean", "tiers.turns"],
     ["origin.choice"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
-    ["origin.fetch", "tiers.opening", "tiers.room", "tiers.verified"],
+    ["origin.fetch", "tiers.opening", "tiers.room", "tiers.survey", "tiers.verified"],
     ["tiers.shelf"],
     ["tiers.files"],
     ["tiers.landing"],
     ["tiers.download", "tiers.trees"],
-    ["tiers.handing", "tiers.lasting"],
+    ["tiers.audit", "tiers.handing", "tiers.lasting"],
     ["tiers.disk"],
     ["absence", "arrival", "front", "making", "watch"],  # orchestration
     ["revalidation", "unmeasured"],
@@ -91,14 +92,15 @@ LAYERS: list[list[str]] = [
     ["factory"],  # assembly
     ["default"],
     ["shared"],
-    ["face", "lambda_hooks", "measured", "testing"],  # integrations
-    ["emf", "otel", "powertools"],
+    ["browsing", "face", "lambda_hooks", "measured", "testing"],  # integrations
+    ["emf", "fsspec", "otel", "powertools"],
     ["simulation.classic", "simulation.s3fifo", "simulation.tinylfu", "simulation.trace"],  # the policy beside its peers
     ["simulation.generated", "simulation.offline", "simulation.rule"],
     ["simulation.replay"],
     ["simulation.report"],
-    ["cli.progress", "pytest_plugin"],
-    ["cli.fetch", "cli.simulate"],
+    ["cli.command", "cli.figures", "cli.progress", "cli.text", "pytest_plugin"],
+    ["cli.demonstration", "cli.inventory", "cli.measure", "cli.what_if"],  # the commands' numbers
+    ["cli.bench", "cli.budget", "cli.demo", "cli.fetch", "cli.inspect", "cli.simulate", "cli.verify"],
     ["cli.main"],
     ["__main__"],
     ["__init__"],  # the face
@@ -109,11 +111,12 @@ LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 BARE = {"cli.__init__", "rules.__init__", "tiers.__init__", "origin.__init__", "simulation.__init__"}
 
 DOORS = {
-    "boto3": {"origin.boto"},
+    "boto3": {"cli.measure", "origin.boto"},  # the bench stands beside plain boto3
     "botocore": {"origin.boto"},
     "urllib3": {"origin.boto"},
     "diskcache": {"tiers.store"},
-    "sqlite3": {"tiers.database", "tiers.order", "tiers.store"},
+    "sqlite3": {"tiers.database", "tiers.order", "tiers.readonly", "tiers.store"},
+    "fsspec": {"browsing", "fsspec"},
     "zstandard": {"codec"},
     "opentelemetry": {"otel"},
     "pytest": {"pytest_plugin"},
@@ -179,7 +182,7 @@ def _ours(module: str, name: str, *, typing_only: bool) -> Iterator[str]:
     if wanted not in LEVELS or wanted == "__init__":
         yield "from inside nobody imports the package's root"
         return
-    if wanted == "testing" and module != "pytest_plugin":
+    if wanted == "testing" and module not in ("cli.demonstration", "pytest_plugin"):
         yield "nothing imports s3warm.testing"
     above, here = LEVELS[wanted], LEVELS[module]
     if typing_only:

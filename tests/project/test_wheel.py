@@ -73,3 +73,8 @@ def test_it_is_for_python_3_11_and_later_under_apache(wheel: zipfile.ZipFile) ->
 def test_pytest_finds_the_fixture(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
     assert "[pytest11]\ns3warm = s3warm.pytest_plugin" in wheel.read(name).decode()
+
+
+def test_fsspec_finds_the_file_system(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    assert "[fsspec.specs]\ns3warm = s3warm.fsspec:S3WarmFileSystem" in wheel.read(name).decode()

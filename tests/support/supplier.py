@@ -86,6 +86,7 @@ class Listing:
         self.code = code
         self.cause = cause
         self.objects = [Listed(key, '"e"', len(key)) for key in keys]
+        self.prefixes: list[str] = []
         self.token = token
 
 
@@ -123,6 +124,7 @@ class World:
         self.refreshes = refreshes
         self.requests: list[Request] = []
         self.listed: list[tuple[str, str, str]] = []
+        self.delimiters: list[str] = []  # of those
         self.refreshed = 0
         self.renewed = 0
         self.closed = 0
@@ -191,9 +193,10 @@ class World:
         return step
 
     def list(
-        self, bucket: str, prefix: str, token: str, deadline: float | None = None
+        self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = ""
     ) -> Listing:  # the last one: it hides the type of its name
         self.listed.append((bucket, prefix, token))
+        self.delimiters.append(delimiter)
         step = self._step()
         assert isinstance(step, Listing)
         return step
@@ -308,7 +311,7 @@ class Shop:
         piece = body[first : last + 1]
         return Answer(206, *self.cut(request, piece), headers={**headers, "content-length": str(len(piece))})
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Listing:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Listing:
         raise AssertionError
 
 

@@ -50,6 +50,9 @@ def test_the_code_of_an_error(body: bytes, code: str) -> None:
     assert error_code(body) == code
 
 
+WRITTEN = 1767225600.0  # 2026-01-01
+
+
 def page(*keys: str, head: str = "<IsTruncated>false</IsTruncated>", encoded: bool = False) -> bytes:
     from urllib.parse import quote_plus
 
@@ -68,28 +71,47 @@ ODD = ["a", "a b", "a+b", "a%2Bb", "é/漢字/🪣", "<&>\"'", "a//b/../c", " le
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_keys_are_what_they_are(encoded: bool) -> None:
-    objects, token = listing(page(*ODD, encoded=encoded))
-    assert objects == [Listed(key, f'"{number}-2"', number) for number, key in enumerate(ODD)]
-    assert token == ""
+    objects, prefixes, token = listing(page(*ODD, encoded=encoded))
+    assert objects == [Listed(key, f'"{number}-2"', number, WRITTEN) for number, key in enumerate(ODD)]
+    assert (prefixes, token) == (["b"], "")
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_common_prefixes_are_what_they_are_and_no_objects(encoded: bool) -> None:
+    from urllib.parse import quote_plus
+
+    rows = "".join(
+        f"<CommonPrefixes><Prefix>{escape(quote_plus(prefix, safe='/') if encoded else prefix)}</Prefix></CommonPrefixes>"
+        for prefix in ODD
+    )
+    said = page("a b", encoded=encoded).replace(b"</ListBucketResult>", rows.encode() + b"</ListBucketResult>")
+    objects, prefixes, _ = listing(said)
+    assert [listed.key for listed in objects] == ["a b"]
+    assert prefixes == ["b", *ODD]
+
+
+def test_a_date_that_is_none_is_none() -> None:
+    ((listed,), _, _) = listing(page("a").replace(b"2026-01-01T00:00:00.000Z", b"yesterday"))
+    assert listed == Listed("a", '"0-2"', 0, None)
 
 
 def test_keys_that_xml_cannot_hold_come_encoded() -> None:
-    (listed,), _ = listing(page("a\x00\x01\nb\x7f", encoded=True))
+    (listed,), _, _ = listing(page("a\x00\x01\nb\x7f", encoded=True))
     assert listed.key == "a\x00\x01\nb\x7f"
 
 
 def test_a_thousand_keys_and_the_token_for_more() -> None:
     head = "<KeyCount>1000</KeyCount><IsTruncated>true</IsTruncated><NextContinuationToken>a+/=&amp;</NextContinuationToken>"
     keys = [f"folder/{'é' * 300}/{number}" for number in range(1000)]
-    objects, token = listing(page(*keys, head=head, encoded=True))
+    objects, _, token = listing(page(*keys, head=head, encoded=True))
     assert [listed.key for listed in objects] == keys
     assert sum(listed.size for listed in objects) == 499_500
     assert token == "a+/=&"
 
 
 def test_the_last_page_has_no_token() -> None:
-    assert listing(page("a", head="<IsTruncated>false</IsTruncated><NextContinuationToken>x</NextContinuationToken>"))[1] == ""
-    assert listing(page()) == ([], "")
+    assert listing(page("a", head="<IsTruncated>false</IsTruncated><NextContinuationToken>x</NextContinuationToken>"))[2] == ""
+    assert listing(page()) == ([], ["b"], "")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +127,7 @@ def test_the_last_page_has_no_token() -> None:
         page("a").replace(b"<Size>0</Size>", "<Size>٣</Size>".encode()),
         page("a").replace(b"<Size>0</Size>", b"<Size>" + b"9" * 19 + b"</Size>"),
         page("a").replace(b"<Key>a</Key>", b""),
+        page("a").replace(b"<CommonPrefixes><Prefix>b</Prefix>", b"<CommonPrefixes>"),
         b'<?xml version="1.0" encoding="x"?>' + page("a").removeprefix(XML),
         page("a").replace(b"ListBucketResult", b"Error"),
         b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">]><ListBucketResult><Prefix>&a;</Prefix></ListBucketResult>',

@@ -6,6 +6,7 @@ import io
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -303,26 +304,35 @@ def test_a_body_without_a_socket_is_read_for_all_its_deadline(clock: Clock) -> N
 # -- listings --------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("token", "more"), [("", {}), ("t", {"ContinuationToken": "t"})])
-def test_a_page_is_asked_for_and_understood(token: str, more: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("token", "delimiter", "more"),
+    [("", "", {}), ("t", "", {"ContinuationToken": "t"}), ("t", "/", {"ContinuationToken": "t", "Delimiter": "/"})],
+)
+def test_a_page_is_asked_for_and_understood(token: str, delimiter: str, more: dict[str, str]) -> None:
     client = real_client()
+    written = datetime(2026, 1, 1, tzinfo=UTC)
     said = {
-        "Contents": [{"Key": "a/1", "ETag": '"e1"', "Size": 1}, {"Key": "a/2", "ETag": '"e2"', "Size": 2}],
+        "Contents": [
+            {"Key": "a/1", "ETag": '"e1"', "Size": 1, "LastModified": written},
+            {"Key": "a/2", "ETag": '"e2"', "Size": 2},
+        ],
+        "CommonPrefixes": [{"Prefix": "a/b c/"}, {"Prefix": "a/d/"}],
         "NextContinuationToken": "next",
         "ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {"x": "y"}},
     }
     with Stubber(client) as stubber:
         stubber.add_response("list_objects_v2", said, {"Bucket": "bucket", "Prefix": "a/", **more})
-        page = BotoRequests(client).list("bucket", "a/", token)
+        page = BotoRequests(client).list("bucket", "a/", token, delimiter=delimiter)
         stubber.assert_no_pending_responses()
-    assert page.objects == [Listed("a/1", '"e1"', 1), Listed("a/2", '"e2"', 2)]
+    assert page.objects == [Listed("a/1", '"e1"', 1, 1767225600.0), Listed("a/2", '"e2"', 2)]
+    assert page.prefixes == ["a/b c/", "a/d/"]
     assert (page.status, page.headers, page.code, page.cause, page.token) == (200, {"x": "y"}, "", None, "next")
     client.close()
 
 
 def test_a_page_without_anything_is_the_last_one() -> None:
     page = BotoRequests(Client(answer(None))).list("bucket", "a/", "")
-    assert (page.status, page.objects, page.token) == (200, [], "")
+    assert (page.status, page.objects, page.prefixes, page.token) == (200, [], [], "")
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ class Supplier:
         self.asked.append(request.object.bucket)
         return self.answers.pop(0) if self.answers else Answer()
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None) -> Any:
-        self.asked.append(f"{bucket}/{prefix}")
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Any:
+        self.asked.append(f"{bucket}/{prefix}{delimiter}")
         return self.answers.pop(0) if self.answers else Answer()
 
     def refresh_credentials(self) -> bool:
@@ -78,8 +78,8 @@ def test_in_lambda_a_plain_bucket_is_the_lean_ones(monkeypatch: pytest.MonkeyPat
     assert world.made == 0, "a start from /tmp does without"
     for _ in range(3):
         world.get()
-    world.requests.list("plain", "a/", "")
-    assert (world.lean.asked, world.boto.asked, world.made) == (["plain"] * 3 + ["plain/a/"], [], 1)
+    world.requests.list("plain", "a/", "", delimiter="|")
+    assert (world.lean.asked, world.boto.asked, world.made) == (["plain"] * 3 + ["plain/a/|"], [], 1)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,12 @@ def test_a_bucket_in_another_region_is_boto3s_for_good(monkeypatch: pytest.Monke
     world = World(monkeypatch, "auto", LAMBDA, elsewhere)
 
     def send() -> Any:
-        return world.get() if ask == "get" else world.requests.list("plain", "", "")
+        return world.get() if ask == "get" else world.requests.list("plain", "a", "", delimiter="|")
 
     assert send().status == 200
     assert send().status == 200
-    assert (len(world.lean.asked), len(world.boto.asked)) == (1, 2)
+    assert len(world.lean.asked) == 1
+    assert world.boto.asked == [{"get": "plain", "list": "plain/a|"}[ask]] * 2
     world.get("another")
     assert len(world.lean.asked) == 2
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3warm.origin import dates
-from s3warm.origin.dates import timestamp
+from s3warm.origin.dates import moment, timestamp
 
 MOMENTS = st.integers(-62_135_510_400, 253_402_128_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
@@ -55,3 +55,28 @@ def test_what_is_no_date_is_none_and_never_an_error(header: str) -> None:
 )
 def test_the_forms_that_there_are(header: str | None, expected: float | None) -> None:
     assert timestamp(header) == expected
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_every_moment_of_a_listing_is_read(written: datetime) -> None:
+    text = written.strftime("%Y").zfill(4) + written.strftime("-%m-%dT%H:%M:%S")
+    assert moment(f"{text}Z") == written.replace(microsecond=0).timestamp()
+    assert moment(f"{text}.{written.microsecond:06}Z") == pytest.approx(written.timestamp(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "Z", "yesterday", "2015-10-21", "2015-10-21T07:28:00", "2015-10-21T07:28:00+00:00", "2015-10-21 07:28:00Z"),
+        *(
+            "2015-00-21T07:28:00Z",
+            "2015-13-21T07:28:00Z",
+            "2015-02-29T07:28:00Z",
+            "2015-10-21T24:28:00Z",
+            "2015-10-21T07:28:00.Z",
+        ),
+        *("2015-10-21T07:28:00.1_0Z", "٢٠١٥-10-21T07:28:00Z", "0000-10-21T07:28:00Z", "2015-10-21T07:28:00.0000000000Z"),
+    ],
+)
+def test_what_is_no_moment(text: str | None) -> None:
+    assert moment(text) is None

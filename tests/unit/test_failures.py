@@ -195,6 +195,7 @@ class Page(Answer):
     def __init__(self, status: int, code: str = "") -> None:
         super().__init__(status, code)
         self.objects: list[Listed] = []
+        self.prefixes: list[str] = []
 
 
 def page_failure(status: int, code: str = "") -> Failure:

@@ -45,6 +45,16 @@ def test_pages_follow_each_other_by_their_tokens() -> None:
     assert [token for _, _, token in world.listed] == ["", "1", "2"]
 
 
+def test_a_page_is_asked_for_when_it_is_wanted() -> None:
+    world = World([Listing(200, "a", token="1"), Listing(200, "b")])
+    pages = world.origin.pages("bucket", "models/", "/")
+    assert world.listed == []
+    assert [found.key for found in next(pages).objects] == ["a"]
+    assert len(world.listed) == 1
+    assert [found.key for page in pages for found in page.objects] == ["b"]
+    assert (world.delimiters, len(world.listed)) == (["/", "/"], 2)
+
+
 def test_as_many_as_the_limit_are_taken_and_one_more_is_too_many() -> None:
     assert listed(World([Listing(200, "a", token="1"), Listing(200, "b")]), 2) == ["a", "b"]
     world = World([Listing(200, "a", token="1"), Listing(200, "b", "c", token="2"), Listing(200, "d")])

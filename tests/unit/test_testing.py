@@ -323,7 +323,7 @@ def test_a_listing_has_what_is_below_the_prefix_in_order_and_as_it_is_now() -> N
     del s3["s3://bucket/a/2"]
     page = s3.list("bucket", "a/", "")
     etags = [s3.get(Request(ObjectKey("bucket", key))).headers["etag"] for key in ("a/0", "a/1")]
-    assert page.objects == [Listed("a/0", etags[0], 1), Listed("a/1", etags[1], 5)]
+    assert page.objects == [Listed("a/0", etags[0], 1, s3.now), Listed("a/1", etags[1], 5, s3.now)]
     assert (page.status, page.code, page.token) == (200, "", "")
     assert s3.requests[0] == FakeRequest("s3://bucket/a/", None, 200, 0)
 
@@ -340,6 +340,32 @@ def test_a_page_has_a_thousand_and_a_token_for_the_next(number: int, pages: list
         found.append(page)
     assert [len(page.objects) for page in found] == pages
     assert [listed.key for page in found for listed in page.objects] == [f"{key:04}" for key in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "objects", "prefixes"),
+    [
+        ("", ["a", "b-"], ["/", "a/", "b/"]),
+        ("a", ["a"], ["a/"]),
+        ("a/", ["a/", "a/1"], ["a//", "a/x/"]),
+        ("b", ["b-"], ["b/"]),
+        ("a/x/1", ["a/x/1"], []),
+        ("c", [], []),
+    ],
+)
+def test_a_delimiter_rolls_keys_up(prefix: str, objects: list[str], prefixes: list[str]) -> None:
+    keys = ("a", "a/", "a/1", "a//1", "a/x/1", "a/x/2", "b-", "b/1", "/lead")
+    page = FakeS3({f"s3://bucket/{key}": b"" for key in keys}).list("bucket", prefix, "", delimiter="/")
+    assert ([listed.key for listed in page.objects], page.prefixes) == (objects, prefixes)
+
+
+def test_a_common_prefix_counts_as_one_on_a_page_and_comes_once() -> None:
+    s3 = FakeS3({f"s3://bucket/{folder:04}/{number}": b"" for folder in range(1500) for number in range(2)})
+    first = s3.list("bucket", "", "", delimiter="/")
+    second = s3.list("bucket", "", first.token, delimiter="/")
+    assert (len(first.prefixes), len(second.prefixes), second.token) == (1000, 500, "")
+    assert first.prefixes + second.prefixes == [f"{folder:04}/" for folder in range(1500)]
+    assert first.objects == second.objects == []
 
 
 def test_a_listing_can_be_denied_and_down_as_well() -> None:

@@ -27,9 +27,9 @@ MIB = 2**20
 
 
 def need(name: str) -> Any:
-    """A library of the `test` group, untyped."""
+    """A library, untyped."""
     package = {"PIL": "pillow"}.get(name.partition(".")[0], name.partition(".")[0])
-    return pytest.importorskip(name, reason=f"needs the package {package}, of the dependency group `test`")
+    return pytest.importorskip(name, reason=f"needs the package {package}, of the dependency group `e2e` (make e2e)")
 
 
 @pytest.fixture
@@ -83,6 +83,7 @@ def product(session: Any, size: int = 4) -> float:
     return float(outputs[0][-1])
 
 
+@pytest.mark.e2e
 def test_onnxruntime_loads_a_model_by_its_path_and_again_when_it_is_another(s3: FakeS3, cache: Cache) -> None:
     runtime = need("onnxruntime")
     s3["s3://models/net.onnx"], _ = a_model(2)
@@ -106,6 +107,7 @@ def test_onnxruntime_loads_a_model_by_its_path_and_again_when_it_is_another(s3: 
     assert [request.status for request in s3.requests] == [200, 304, 200]
 
 
+@pytest.mark.e2e
 def test_onnxruntime_finds_the_weights_that_lie_beside_a_model_of_a_tree(s3: FakeS3, cache: Cache) -> None:
     runtime, size = need("onnxruntime"), 500_000
     s3["s3://models/net/onnx/model.onnx"], s3["s3://models/net/onnx/model.onnx_data"] = a_model(
@@ -135,6 +137,7 @@ def an_array(seed: int, size: int = 2 * MIB) -> tuple[bytes, Any]:
     return file.getvalue(), array
 
 
+@pytest.mark.e2e
 def test_a_map_of_numpy_stays_as_it_is_whatever_becomes_of_the_object(s3: FakeS3, tmp_path: Path) -> None:
     numpy = need("numpy")
     s3["s3://models/embeddings.npy"], first = an_array(1)
@@ -162,6 +165,7 @@ def test_a_map_of_numpy_stays_as_it_is_whatever_becomes_of_the_object(s3: FakeS3
         mapped[0] = 1
 
 
+@pytest.mark.e2e
 def test_numpy_loads_an_archive_of_arrays(s3: FakeS3, opened: Callable[[str], BinaryIO]) -> None:
     numpy = need("numpy")
     file = io.BytesIO()
@@ -246,6 +250,7 @@ def a_table(groups: int, rows: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.e2e
 def test_pyarrow_reads_a_table(s3: FakeS3, opened: Callable[[str], BinaryIO]) -> None:
     parquet = need("pyarrow.parquet")
     s3["s3://reports/year.parquet"] = a_table(3, 1000)
@@ -254,6 +259,7 @@ def test_pyarrow_reads_a_table(s3: FakeS3, opened: Callable[[str], BinaryIO]) ->
         assert (table.num_rows, table.column("id")[2999].as_py()) == (3000, 2999)
 
 
+@pytest.mark.e2e
 def test_pyarrow_reads_a_table_by_its_path(s3: FakeS3, cache: Cache) -> None:
     parquet = need("pyarrow.parquet")
     s3["s3://reports/year.parquet"] = a_table(3, 1000)
@@ -264,6 +270,7 @@ def test_pyarrow_reads_a_table_by_its_path(s3: FakeS3, cache: Cache) -> None:
     assert table.column("id")[2999].as_py() == 2999
 
 
+@pytest.mark.e2e
 def test_of_a_large_table_only_the_group_that_is_read_is_fetched(s3: FakeS3, tmp_path: Path) -> None:
     parquet, groups, rows = need("pyarrow.parquet"), 16, 100_000
     body = a_table(groups, rows)
@@ -311,6 +318,7 @@ def test_sqlite_opens_a_database_that_nobody_writes(s3: FakeS3, cache: Cache, tm
     newer.close()
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
 def test_pillow_opens_an_image(s3: FakeS3, opened: Callable[[str], BinaryIO], kind: str) -> None:
     image, file = need("PIL.Image"), io.BytesIO()

@@ -1,0 +1,7 @@
+"""The `world` fixture of the flow tests."""
+
+from __future__ import annotations
+
+from tests.flows.conftest import embedded, gateway, world
+
+__all__ = ["embedded", "gateway", "world"]
