@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
     from s3warm.calls import Answer
     from s3warm.entries import Known
+    from s3warm.front import Request
     from s3warm.keys import Missing, ObjectKey
     from s3warm.ledger import Ledger
     from s3warm.making import Measure
     from s3warm.metrics import Announcer, Counters, Troubles
     from s3warm.origin.base import Origin
+    from s3warm.rules.prefixes import Rules
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
     from s3warm.tiers.base import FileTier, HotTier, Tier
@@ -47,6 +49,7 @@ class ReadThrough(Front, Paths):
         self,
         settings: Settings,
         *,
+        rules: Rules,
         memory: HotTier,
         disk: FileTier | None,
         files: FileTier | None,
@@ -76,6 +79,7 @@ class ReadThrough(Front, Paths):
         self._bodies = Bodies(origin, memory, disk, ledger)
         self._revalidation = Revalidation(
             settings,
+            rules,
             tiers=self._tiers,
             clock=clock,
             counters=counters,
@@ -101,7 +105,14 @@ class ReadThrough(Front, Paths):
 
     # -- what users call ---------------------------------------------------------------------------------------------------
 
-    def invalidate(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+    def invalidate(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        request: Request | None = None,
+    ) -> None:
         """Ask S3 before the object (or the tree) is used again. Its body is kept, as S3 may confirm it with a 304.
 
         Holds for this process's memory and for the directory; other processes' memories are not reached, and what they have just read
@@ -121,8 +132,8 @@ class ReadThrough(Front, Paths):
             ...     s3warm.get("cfg", "flags.json")
             b'new'
         """
-        named = locate(bucket, key, version_id)
-        for where in (named,) if version_id is not None else (named, locate_tree(bucket, key)):
+        named = locate(bucket, key, version_id, request)
+        for where in (named,) if version_id is not None or request is not None else (named, locate_tree(bucket, key)):
             for tier in self._tiers:
                 tier.expire(where)
             self._flights.forget(where)

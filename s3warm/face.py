@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, TypeVar
 
+    from s3warm.front import Request
     from s3warm.keys import Missing
 
     S = TypeVar("S", bound=str | tuple[str, str])
@@ -88,9 +89,10 @@ def entry(
     *,
     version_id: str | None = None,
     ttl: float | timedelta | None = None,
+    request: Request | None = None,
 ) -> Entry:
     """See `Cache.entry`."""
-    return default_cache().entry(bucket, key, version_id=version_id, ttl=ttl)
+    return default_cache().entry(bucket, key, version_id=version_id, ttl=ttl, request=request)
 
 
 def path(
@@ -99,9 +101,10 @@ def path(
     *,
     version_id: str | None = None,
     ttl: float | timedelta | None = None,
+    request: Request | None = None,
 ) -> Path:
     """See `Cache.path`."""
-    return default_cache().path(bucket, key, version_id=version_id, ttl=ttl)
+    return default_cache().path(bucket, key, version_id=version_id, ttl=ttl, request=request)
 
 
 def tree(bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
@@ -129,9 +132,15 @@ def glob(pattern: str, *, limit: int = 1000) -> list[str]:
     return default_cache().glob(pattern, limit=limit)
 
 
-def release(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+def release(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    request: Request | None = None,
+) -> None:
     """See `Cache.release`."""
-    default_cache().release(bucket, key, version_id=version_id)
+    default_cache().release(bucket, key, version_id=version_id, request=request)
 
 
 def as_file(
@@ -140,9 +149,10 @@ def as_file(
     *,
     version_id: str | None = None,
     ttl: float | timedelta | None = None,
+    request: Request | None = None,
 ) -> AbstractContextManager[Path]:
     """See `Cache.as_file`."""
-    return default_cache().as_file(bucket, key, version_id=version_id, ttl=ttl)
+    return default_cache().as_file(bucket, key, version_id=version_id, ttl=ttl, request=request)
 
 
 def open(  # noqa: A001  # it is what it says: s3warm.open
@@ -151,14 +161,21 @@ def open(  # noqa: A001  # it is what it says: s3warm.open
     *,
     version_id: str | None = None,
     ttl: float | timedelta | None = None,
+    request: Request | None = None,
 ) -> BinaryIO:
     """See `Cache.open`."""
-    return default_cache().open(bucket, key, version_id=version_id, ttl=ttl)
+    return default_cache().open(bucket, key, version_id=version_id, ttl=ttl, request=request)
 
 
-def invalidate(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+def invalidate(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    request: Request | None = None,
+) -> None:
     """See `Cache.invalidate`."""
-    default_cache().invalidate(bucket, key, version_id=version_id)
+    default_cache().invalidate(bucket, key, version_id=version_id, request=request)
 
 
 def clear() -> None:
@@ -171,9 +188,15 @@ def stats() -> Stats:
     return default_cache().stats()
 
 
-def explain(bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
+def explain(
+    bucket: str,
+    key: str | Missing = MISSING,
+    *,
+    version_id: str | None = None,
+    request: Request | None = None,
+) -> Explanation:
     """See `Cache.explain`."""
-    return default_cache().explain(bucket, key, version_id=version_id)
+    return default_cache().explain(bucket, key, version_id=version_id, request=request)
 
 
 def budgets() -> Budgets:

@@ -22,6 +22,7 @@ from s3warm.origin.offline import OfflineRequests
 from s3warm.origin.places import suits
 from s3warm.rules import budget
 from s3warm.rules.costs import FROM_DISK, FROM_S3, LearntCost
+from s3warm.rules.prefixes import Rules
 from s3warm.settings import resolve, switch
 from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.memory import MemoryTier
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from s3warm.explanation import Explanation
+    from s3warm.front import Request
     from s3warm.keys import Missing
     from s3warm.metrics import Event
     from s3warm.options import Options
@@ -133,7 +135,13 @@ class Cache(Bulk):
         disabled = switch("S3WARM_DISABLED", environ)
         if disabled:
             settings = settings.replace(
-                memory_budget=0, ttl=0, stale_if_error=0, stale_while_revalidate=0, negative_ttl=0, cache_control="ignore"
+                memory_budget=0,
+                ttl=0,
+                stale_if_error=0,
+                stale_while_revalidate=0,
+                negative_ttl=0,
+                cache_control="ignore",
+                rules=(),
             )
         if client is not None and not callable(getattr(client, "get_object", None)):
             kind = type(client).__name__
@@ -142,7 +150,7 @@ class Cache(Bulk):
             raise TypeError(f"clock must be a function without arguments, not {clock!r}")
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be a function that takes an Event, or None, not {on_event!r}")
-        counters, troubles = Counters(), Troubles()
+        counters, troubles, rules = Counters(), Troubles(), Rules(settings.rules)
         announcer = Announcer(on_event, troubles)
 
         notices = Notices(counters, troubles, announcer)
@@ -185,10 +193,12 @@ class Cache(Bulk):
                 corrupted=notices.corrupted,
                 failed=notices.failed,
                 temporary=temporary,
+                admits=rules.on_disk,
             )
             self._disk_tier = None if disabled else files
         super().__init__(
             settings,
+            rules=rules,
             memory=memory,
             disk=self._disk_tier,
             files=files,
@@ -263,7 +273,14 @@ class Cache(Bulk):
             disk_budget=disk.budget if disk else 0,
         )
 
-    def explain(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> Explanation:
+    def explain(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        request: Request | None = None,
+    ) -> Explanation:
         """Where an object lies and what the cache knows of it; asks nobody. Reads well when printed.
 
         Takes what `get` takes.
@@ -280,7 +297,7 @@ class Cache(Bulk):
             ...     s3warm.explain("cfg", "flags.json").tiers
             ('memory', 'disk')
         """
-        where = locate(bucket, key, version_id)
+        where = locate(bucket, key, version_id, request)
         held = self._held(where)
         if not held and where.key.endswith("/"):
             where = locate_tree(bucket, key)

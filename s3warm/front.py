@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Measure = Callable[[Any], int]
+    Request = Mapping[str, object]
 
 __all__ = ["Front", "asked"]
 
@@ -41,6 +42,7 @@ class Front:
             *,
             version_id: str | None = None,
             ttl: float | timedelta | None = None,
+            request: Request | None = None,
             transform: None = None,
         ) -> bytes: ...
         @overload
@@ -51,6 +53,7 @@ class Front:
             *,
             version_id: str | None = None,
             ttl: float | timedelta | None = None,
+            request: Request | None = None,
             transform: Literal["text"],
             size_of: Callable[[str], int] | None = None,
         ) -> str: ...
@@ -62,6 +65,7 @@ class Front:
             *,
             version_id: str | None = None,
             ttl: float | timedelta | None = None,
+            request: Request | None = None,
             transform: Literal["json"],
             size_of: Callable[[Any], int] | None = None,
         ) -> Any: ...
@@ -73,6 +77,7 @@ class Front:
             *,
             version_id: str | None = None,
             ttl: float | timedelta | None = None,
+            request: Request | None = None,
             transform: Callable[[bytes], T],
             size_of: Callable[[T], int] | None = None,
         ) -> T: ...
@@ -92,6 +97,9 @@ class Front:
             version_id: one version of it; a pinned version never expires.
             ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now and
                 never answers with a stale copy.
+            request: what the request says besides: `RequestPayer` (`"requester"`), `ExpectedBucketOwner` (12 digits), `SSECustomerKey`
+                (32 bytes). Objects that are asked for in different ways are cached apart. Those with an SSE-C key lie in memory alone, unless
+                a rule says `disk=True` (see `Settings.rules`).
             transform: `"json"`, `"text"` (UTF-8), which also undo a gzip that `Content-Encoding` names, or a function of the stored bytes.
                 A value is found by its function: define it once, as a lambda in the handler is a new one in each call.
             size_of: tells how many bytes a value takes; without it that is counted on its parts.
@@ -140,6 +148,7 @@ class Front:
         *,
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
+        request: Request | None = None,
         transform: Any = None,
         size_of: Measure | None = None,
     ) -> Any:
@@ -147,8 +156,8 @@ class Front:
         if transform is None:
             if size_of is not None:
                 raise TypeError("size_of measures what a transform makes; without one the body's length is known")
-            return self._read(*asked(bucket, key, version_id, ttl)).body
-        if ttl is None and version_id is None:
+            return self._read(*asked(bucket, key, version_id, ttl, request)).body
+        if ttl is None and version_id is None and request is None:
             try:
                 slot = self._values[transform][bucket][key]
             except (KeyError, TypeError):
@@ -159,7 +168,7 @@ class Front:
                     return slot.value
                 if self._may_be_prolonged(slot):
                     return slot.value
-        return self._value(*asked(bucket, key, version_id, ttl), transform, size_of)
+        return self._value(*asked(bucket, key, version_id, ttl, request), transform, size_of)
 
     get.__wrapped__ = _get  # type: ignore[attr-defined]
 
@@ -179,6 +188,7 @@ class Front:
         *,
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
+        request: Request | None = None,
     ) -> Entry:
         """Like `get`, with the object's metadata and whether the answer is stale. Takes and raises what `get` does.
 
@@ -189,7 +199,7 @@ class Front:
             ...     s3warm.entry("cfg", "flags.json").verified_by
             'md5'
         """
-        return self._read(*asked(bucket, key, version_id, ttl))
+        return self._read(*asked(bucket, key, version_id, ttl, request))
 
     def load(
         self,
@@ -199,6 +209,7 @@ class Front:
         loader: Callable[[Path], T],
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
+        request: Request | None = None,
         size_of: Callable[[T], int] | None = None,
     ) -> T:
         """What `loader` makes of an object's file: an `onnxruntime.InferenceSession`, what `joblib.load` gives, a connection of `sqlite3`.
@@ -212,6 +223,7 @@ class Front:
             loader: a function of a `pathlib.Path`, by which the value is found: define it once.
             version_id: one version of it; a pinned version never expires.
             ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now.
+            request: what the request says besides; see `get`.
             size_of: tells how many bytes a value takes; without it, what is counted on its parts, or by how much the process's memory grew.
 
         Takes and raises what `path` does.
@@ -230,14 +242,15 @@ class Front:
             ['be', 'not', 'or', 'to']
         """
         try:
-            slot = self._values["path", loader][bucket][key] if ttl is None and version_id is None else None
+            plain = ttl is None and version_id is None and request is None
+            slot = self._values["path", loader][bucket][key] if plain else None
         except (KeyError, TypeError):
             slot = None
         value: T
         if slot is not None and self._may_be_prolonged(slot):
             value = slot.value
             return value
-        where, bound = asked(bucket, key, version_id, ttl)
+        where, bound = asked(bucket, key, version_id, ttl, request)
         if where.key.endswith("/"):
             where = where._replace(tree=True)
         value = self._loaded(where, bound, loader, size_of)
@@ -257,7 +270,11 @@ class Front:
 
 
 def asked(
-    bucket: str, key: str | Missing, version_id: str | None, ttl: float | timedelta | None
+    bucket: str,
+    key: str | Missing,
+    version_id: str | None,
+    ttl: float | timedelta | None,
+    request: Request | None,
 ) -> tuple[ObjectKey, float | None]:
     """Which object a call asks for, and which age in seconds it accepts.
 
@@ -265,5 +282,5 @@ def asked(
         TypeError: an argument is of the wrong type.
         ValueError: an argument cannot name an object, or the TTL is negative.
     """
-    where = locate(bucket, key, version_id)
+    where = locate(bucket, key, version_id, request)
     return where, None if ttl is None else seconds(ttl, f"ttl of {where}")

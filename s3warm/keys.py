@@ -5,10 +5,14 @@ from __future__ import annotations
 from sys import intern
 
 from s3warm.record import NamedTuple
+from s3warm.terms import terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Final
+
+    from s3warm.terms import Terms
 
 __all__ = ["MISSING", "Missing", "ObjectKey", "locate", "locate_tree"]
 
@@ -35,6 +39,7 @@ class ObjectKey(NamedTuple):
     key: str
     version_id: str | None = None
     tree: bool = False  # not an object, but all below the prefix that `key` is
+    request: Terms | None = None  # what a request for it says besides
 
     def __str__(self) -> str:
         version = f" (version {self.version_id})" if self.version_id else ""
@@ -46,7 +51,12 @@ class ObjectKey(NamedTuple):
         return self.version_id is not None and self.version_id != "null"
 
 
-def locate(bucket: str, key: str | Missing = MISSING, version_id: str | None = None) -> ObjectKey:
+def locate(
+    bucket: str,
+    key: str | Missing = MISSING,
+    version_id: str | None = None,
+    request: Mapping[str, object] | None = None,
+) -> ObjectKey:
     """The object meant by `(bucket, key)` or by one `"s3://bucket/key"`.
 
     URIs are literal: nothing is decoded, so `%20` and `+` stand for themselves, and `//` and `..` are kept.
@@ -57,7 +67,7 @@ def locate(bucket: str, key: str | Missing = MISSING, version_id: str | None = N
 
     Example:
         >>> locate("s3://models/bert/config.json")
-        ObjectKey(bucket='models', key='bert/config.json', version_id=None, tree=False)
+        ObjectKey(bucket='models', key='bert/config.json', version_id=None, tree=False, request=None)
         >>> locate("models", "a b.json") == locate("s3://models/a b.json")
         True
     """
@@ -80,7 +90,8 @@ def locate(bucket: str, key: str | Missing = MISSING, version_id: str | None = N
         raise ValueError(f"version_id of s3://{bucket}/{key} is empty; leave it out to get the latest version")
     # Exact strings: an enum that is a string as well would print, and so be filed on disk, under another name.
     plain = str.__str__
-    return ObjectKey(intern(plain(bucket)), plain(key), None if version_id is None else plain(version_id))
+    version = None if version_id is None else plain(version_id)
+    return ObjectKey(intern(plain(bucket)), plain(key), version, request=None if request is None else terms(request))
 
 
 def locate_tree(bucket: str, prefix: str | Missing = MISSING) -> ObjectKey:

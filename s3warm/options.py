@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
+    from typing import Any
 
     from s3warm.rules.budget import Share
+    from s3warm.rules.prefixes import Rule
 
 __all__ = ["Options"]
 
@@ -30,3 +33,4 @@ class Options(TypedDict, total=False):
     cache_control: Literal["respect", "trust", "ignore"]
     verify: Literal["available", "require"]
     origin: Literal["auto", "boto3", "lean"]
+    rules: Mapping[str, Mapping[str, Any]] | Sequence[Rule] | str

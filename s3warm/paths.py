@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from s3warm.calls import Calls
     from s3warm.entries import FileEntry
+    from s3warm.front import Request
     from s3warm.keys import Missing, ObjectKey
     from s3warm.metrics import Counters
     from s3warm.origin.base import Origin
@@ -64,6 +65,7 @@ class Paths:
         *,
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
+        request: Request | None = None,
     ) -> Path:
         """An object as a file in /tmp, for what wants a path: `onnxruntime`, `sqlite3`, `numpy.load(mmap_mode="r")`.
 
@@ -77,6 +79,7 @@ class Paths:
             key: key of the object.
             version_id: one version of it; a pinned version never expires.
             ttl: the age in seconds (or a `timedelta`) that this call accepts, in place of the cache's own TTL. 0 asks S3 now.
+            request: what the request says besides; see `get`.
 
         Raises:
             ObjectNotFoundError: there is no such object (404).
@@ -96,7 +99,7 @@ class Paths:
             ...     path.suffix, path.read_bytes()
             ('.onnx', b'weights')
         """
-        return self._pin(self._file(*asked(bucket, key, version_id, ttl)))
+        return self._pin(self._file(*asked(bucket, key, version_id, ttl, request)))
 
     def tree(self, bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:
         """All objects below a prefix as one directory with their original names: weights in shards, a tokenizer's files, ONNX external data.
@@ -140,7 +143,14 @@ class Paths:
             held.pin.release()
         return Path(entry.path)
 
-    def release(self, bucket: str, key: str | Missing = MISSING, *, version_id: str | None = None) -> None:
+    def release(
+        self,
+        bucket: str,
+        key: str | Missing = MISSING,
+        *,
+        version_id: str | None = None,
+        request: Request | None = None,
+    ) -> None:
         """The file that `path` gave, or the directory that `tree` gave, is not used any more; it stays in the cache as long as there is room. Once too often does no harm.
 
         Takes what `path` takes.
@@ -158,10 +168,10 @@ class Paths:
             ...     path.exists()
             True
         """
-        where = locate(bucket, key, version_id)
+        where = locate(bucket, key, version_id, request)
         with self._pin_lock:
             held = self._pinned.pop(where, None)
-            if held is None and version_id is None:
+            if held is None and version_id is None and request is None:
                 held = self._pinned.pop(locate_tree(bucket, key), None)
         if held is not None:
             held.pin.release()
@@ -184,6 +194,7 @@ class Paths:
         *,
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
+        request: Request | None = None,
     ) -> AbstractContextManager[Path]:
         """Like `path`, for a file that is needed for the length of a block. Takes and raises what `path` does.
 
@@ -195,7 +206,7 @@ class Paths:
             ...         path.read_text()
             'a,b'
         """
-        return self._as_file(*asked(bucket, key, version_id, ttl))
+        return self._as_file(*asked(bucket, key, version_id, ttl, request))
 
     def open(
         self,
@@ -204,6 +215,7 @@ class Paths:
         *,
         version_id: str | None = None,
         ttl: float | timedelta | None = None,
+        request: Request | None = None,
     ) -> BinaryIO:
         """An object as a binary file, seekable and read-only, for what wants to read: `zipfile`, `pyarrow`, `PIL`, `tarfile`.
 
@@ -224,7 +236,7 @@ class Paths:
         """
         if isinstance(key, str) and str(bucket).startswith("s3://") and set(key) <= set("rwaxbt+U"):
             raise TypeError(f"s3warm.open takes no mode ({key!r}): it always reads bytes; write open({bucket!r})")
-        where, bound = asked(bucket, key, version_id, ttl)
+        where, bound = asked(bucket, key, version_id, ttl, request)
         if self._finder is not None:
             with contextlib.suppress(NoRoom):
                 self._look(float(self._clock()))

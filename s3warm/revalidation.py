@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from s3warm.errors import S3WarmError
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters, Troubles
+    from s3warm.rules.prefixes import Rules
     from s3warm.settings import Settings
     from s3warm.singleflight import Flight
     from s3warm.tiers.base import FileTier, Term, Tier
@@ -50,6 +51,7 @@ class Revalidation:
     def __init__(
         self,
         settings: Settings,
+        rules: Rules,
         *,
         tiers: tuple[Tier, ...],
         clock: Callable[[], float],
@@ -60,6 +62,7 @@ class Revalidation:
         forget: Callable[[ObjectKey], object],
     ) -> None:
         self._settings = settings
+        self._rules = rules
         self._tiers = tiers
         self._clock = clock
         self._counters = counters
@@ -109,7 +112,7 @@ class Revalidation:
         never = held is not None and held.expires_at < held.validated_at
         if (
             tier is None
-            or self._asks_now(bound)
+            or self._asks_now(where, bound)
             or (bound is None and never)
             or not self._watch.may_ask(where, float(self._clock()))
         ):
@@ -149,7 +152,7 @@ class Revalidation:
             turn: what other processes have to do with it.
         """
         asked_at = float(self._clock())  # a clock of the user's may count whole seconds
-        stand_in = held if held is not None and self._may_stand_in(held, bound, self._settings.stale_if_error) else None
+        stand_in = held if held is not None and self._may_stand_in(held, bound, self._patience(where)) else None
         instead = self._unasked(where, held, stand_in, bound, turn)
         if instead is not None:
             return instead
@@ -196,14 +199,26 @@ class Revalidation:
         now = float(self._clock())
         if stand_in is not None:
             return None if self._watch.may_ask(where, now) else self._serve_stale(stand_in, "S3 failed a moment ago")
-        refusal = None if self._asks_now(bound) else self._watch.refusal(where, now)
+        refusal = None if self._asks_now(where, bound) else self._watch.refusal(where, now)
         if refusal is not None:
             raise refusal
         return None
 
-    def _asks_now(self, bound: float | None) -> bool:
+    def _asks_now(self, where: ObjectKey, bound: float | None) -> bool:
         """Whether a call is to get what S3 says from now on: with ttl=0, its own or the cache's."""
-        return bound == 0 or (bound is None and self._settings.ttl == 0)
+        return bound == 0 or (bound is None and self._ttl(where) == 0)
+
+    def _ttl(self, where: ObjectKey) -> float:
+        """For how many seconds the object is fresh, if it says nothing itself."""
+        ttl = self._rules.find("ttl", where)
+        if ttl is None:
+            ttl = self._settings.ttl
+        return DEFAULT_TTL if ttl is None else float(ttl)
+
+    def _patience(self, where: ObjectKey) -> float:
+        """For how many seconds after its expiry a copy may stand in while S3 is out of reach."""
+        seconds = self._rules.find("stale_if_error", where)
+        return self._settings.stale_if_error if seconds is None else float(seconds)
 
     def too_late(self, where: ObjectKey, held: H | None, bound: float | None) -> H:
         """What the caller gets whose deadline has come while another was asking for it.
@@ -211,7 +226,7 @@ class Revalidation:
         Raises:
             OriginUnavailableError: nothing may stand in.
         """
-        if held is not None and self._may_stand_in(held, bound, self._settings.stale_if_error):
+        if held is not None and self._may_stand_in(held, bound, self._patience(where)):
             return self._serve_stale(held, "the deadline came before S3's answer")
         message = f"{where} could not be fetched: another thread or process was at it until the deadline"
         raise late(where, message)
@@ -250,8 +265,7 @@ class Revalidation:
         """Until when a body that was validated then is fresh."""
         if where.pinned and not control.mocked:
             return float("inf")
-        settings = self._settings
-        ttl = DEFAULT_TTL if settings.ttl is None else settings.ttl
+        settings, ttl = self._settings, self._ttl(where)
         return freshness.expires_at(validated_at, ttl, control, settings.cache_control, jitter=settings.ttl_jitter, draw=draw())
 
     def _confirmed(self, flight: Flight[Any], held: H, asked_at: float, want: Want[H]) -> H:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from s3warm.options import Options
     from s3warm.rules.budget import Share
+    from s3warm.rules.prefixes import Rule
 
 __all__ = ["DEFAULT_TTL", "SWITCHES", "TABLE", "Settings", "resolve", "switch"]
 
@@ -130,6 +131,14 @@ TABLE: tuple[Setting, ...] = (
         '"auto", "boto3" or "lean"',
         "who sends the requests where no client is given; auto: s3warm's own small client in Lambda, for plain buckets, else boto3",
     ),
+    Setting(
+        "rules",
+        (),
+        values.rules,
+        'a mapping of prefixes, like {"s3://bucket/prefix": {"ttl": 5, "disk": False}}, or that as JSON',
+        "other values below a prefix: of `ttl` and `stale_if_error`, and with `disk` False no body lies on disk (with True those of SSE-C may); "
+        "the longest prefix that gives a value decides",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in TABLE}
 
@@ -170,6 +179,7 @@ class Settings:
     cache_control: str
     verify: str
     origin: str
+    rules: tuple[Rule, ...]
 
     def __init__(self, **options: Unpack[Options]) -> None:
         for name in options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from s3warm.rules.budget import Share
+from s3warm.rules.prefixes import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "from_number_or_text",
     "name",
     "origin",
+    "rules",
     "seconds",
     "seconds_or_none",
     "verify",
@@ -152,6 +154,35 @@ def verify(value: Any) -> str:
 def origin(value: Any) -> str:
     """One of the three suppliers of requests."""
     return _one_of(value, "auto", "boto3", "lean")
+
+
+def rules(value: Any) -> tuple[Rule, ...]:
+    """Rules by prefix, from a mapping, from JSON, or as they are."""
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        import json
+
+        value = json.loads(value)
+    if not hasattr(value, "items"):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(rule, Rule) for rule in value):
+            raise Unacceptable
+        value = {rule.prefix: rule._asdict() for rule in value}
+    return tuple(_rule(prefix, dict(given)) for prefix, given in value.items())
+
+
+def _rule(prefix: Any, given: dict[str, Any]) -> Rule:
+    if not isinstance(prefix, str) or not prefix.startswith("s3://") or prefix == "s3://" or prefix.startswith("s3:///"):
+        raise Unacceptable
+    given.pop("prefix", None)
+    disk = given.pop("disk", None)
+    if disk not in (None, True, False) or isinstance(disk, (int, float)) is not isinstance(disk, bool):
+        raise Unacceptable
+    ttl, stale = (seconds_or_none(given.pop(name, None)) for name in ("ttl", "stale_if_error"))
+    if given:
+        raise Unacceptable
+    # "s3://bucket" is no prefix of the objects of "bucket-2".
+    return Rule(prefix if "/" in prefix[5:] else prefix + "/", ttl, stale, disk)
 
 
 def _one_of(value: Any, *words: str) -> str:

@@ -191,9 +191,11 @@ def _new_client() -> Any:
     return boto3.session.Session().client("s3", config=config)
 
 
-def _parameters(request: Request) -> dict[str, str]:
+def _parameters(request: Request) -> dict[str, str | bytes]:
     """The request in boto3's words."""
-    parameters = {"Bucket": request.object.bucket, "Key": request.object.key}
+    parameters: dict[str, str | bytes] = {"Bucket": request.object.bucket, "Key": request.object.key}
+    if request.object.request is not None:
+        parameters |= request.object.request.parameters()
     if request.object.version_id:
         parameters["VersionId"] = request.object.version_id
     if request.if_none_match:

@@ -51,7 +51,7 @@ class LeanRequests:
     def get(self, request: Request) -> Answer:
         """See `Requests.get`."""
         wanted = request.object
-        headers: Headers = []
+        headers: Headers = [] if wanted.request is None else wanted.request.headers()
         if request.if_match:
             headers.append(("if-match", _value(request.if_match)))
         if request.if_none_match:

@@ -53,7 +53,7 @@ REST_AFTER_BUSY = 5.0
 
 
 class DiskTier(HandsOutFiles, Lasts):
-    """See the module. `budget` is settled at opening; a `temporary` directory is removed at `close` or exit by the process that named it."""
+    """See the module. `budget` is settled at opening; of what it does not `admit` nothing is kept or found; a `temporary` directory is removed at `close` or exit by the process that named it."""
 
     name = "disk"
 
@@ -74,8 +74,10 @@ class DiskTier(HandsOutFiles, Lasts):
         corrupted: Callable[[ObjectKey, Exception], None],
         failed: Callable[[Exception], None] = lambda _: None,
         temporary: bool = False,
+        admits: Callable[[ObjectKey], bool] = lambda _: True,
     ) -> None:
         self._temporary = temporary
+        self._admits = admits
         self._pid = os.getpid()
         self._occupied: RangeLock | None = None
         if temporary:
@@ -99,8 +101,7 @@ class DiskTier(HandsOutFiles, Lasts):
         self._pins: Pins | None = None
         self._turns: Turns | None = None
         self._settled: Budget | None = None
-        self._closed = False
-        self._all_expired = False  # by `expire_all`, before it was let go of
+        self._closed = self._all_expired = False  # all: by `expire_all`, before it was let go of
         self._why = ""  # it could not be opened
         self._errors: tuple[type[Exception], ...] = ()  # what an opened directory may raise
         self._closed_until = self._read_only_until = 0.0  # on the monotonic clock: back-offs, not expiries
@@ -108,12 +109,16 @@ class DiskTier(HandsOutFiles, Lasts):
 
     def get(self, key: ObjectKey) -> Entry | None:
         """See `Tier.get`."""
-        if self._in_doubt(key):
+        if not self._admits(key) or self._in_doubt(key):
             return None
         return self._use("get", None, lambda shelf: shelf.get(key))
 
     def put(self, entry: Entry) -> bool:
         """See `Tier.put`."""
+        if not self._admits(entry.object):
+            if self._may_hold(entry.object):  # from before it was forbidden
+                self.evict(entry.object)
+            return False
         doing = "put" if placement.is_inline(len(entry.body)) else "put a file"
         admitted = self._write(doing, None, lambda shelf: shelf.put(entry))
         if admitted is None and self._may_hold(entry.object):
@@ -187,7 +192,7 @@ class DiskTier(HandsOutFiles, Lasts):
 
     def describe(self, key: ObjectKey) -> Held | None:
         """See `Tier.describe`."""
-        if self._in_doubt(key):
+        if not self._admits(key) or self._in_doubt(key):
             return None
         return self._use("describe", None, lambda shelf: shelf.describe(key))
 
@@ -242,9 +247,8 @@ class DiskTier(HandsOutFiles, Lasts):
         elif is_busy(error):
             self._read_only_until = time.monotonic() + REST_AFTER_BUSY
         elif isinstance(error, FileNotFoundError) or is_read_only(error):
-            with (
-                self._lock
-            ):  # the directory, or the database in it, was removed under us: the next use makes it anew, or opens it anew
+            # It was removed under us, with its directory perhaps: the next use makes it anew, or opens it anew.
+            with self._lock:
                 self._let_go()
 
     def _opened(self) -> Shelf | None:

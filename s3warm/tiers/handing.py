@@ -10,7 +10,7 @@ from s3warm.tiers.base import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -34,6 +34,7 @@ class HandsOutFiles:
     _turns: Turns | None
     _read_only_until: float
     _why: str
+    _admits: Callable[[ObjectKey], bool]
     _in_doubt: Any
     _opened: Any
     _complaints: Complaints
@@ -42,6 +43,7 @@ class HandsOutFiles:
 
     def file(self, key: ObjectKey) -> FileEntry | None:
         """See `FileTier.file`."""
+        self._check(key)
         if self._in_doubt(key):
             return None
 
@@ -88,7 +90,14 @@ class HandsOutFiles:
             self._trouble("download", error)
             raise NoRoom(f"{key} could not be written: {error}") from error
 
+    def _check(self, key: ObjectKey) -> None:
+        if not self._admits(key):
+            encrypted = key.request is not None and key.request.encrypted
+            why = "it is encrypted with a key of yours (SSE-C)" if encrypted else "a rule of the settings says disk=False"
+            raise NoRoom(f"{why}, so that its body may not lie on disk")
+
     def _writable(self, key: ObjectKey) -> Shelf:
+        self._check(key)
         if not self._in_doubt(key) and time.monotonic() >= self._read_only_until:
             # A directory that was removed under us is made anew before anything is downloaded.
             self._use("check", None, lambda shelf: shelf.store.check())

@@ -13,6 +13,7 @@ from s3warm.entries import Entry, Metadata
 from s3warm.hashing import blake2b
 from s3warm.keys import ObjectKey
 from s3warm.record import NamedTuple
+from s3warm.terms import Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ __all__ = [
     "unpack",
 ]
 
-FORMAT = 3  # of rows and file names; a directory of another format is made anew
+FORMAT = 4  # of rows and file names; a directory of another format is made anew
 
 WHOLE = "whole"  # the current body of an object
 OLDER = "older"  # a file that somebody may still use, though the object has another body by now
@@ -85,7 +86,7 @@ class Row(NamedTuple):
 
 
 def digest(namespace: str, key: ObjectKey) -> bytes:
-    """Key of a row: 16 bytes whatever the length of the object's key. `repr` keeps the four parts apart."""
+    """Key of a row: 16 bytes whatever the length of the object's key. `repr` keeps the parts apart, and has no secret in it."""
     return blake2b(repr((namespace, *key)).encode(), digest_size=16).digest()
 
 
@@ -159,7 +160,9 @@ def _suffix(key: str) -> str:
 
 def pack(row: Row) -> str:
     """The row as text."""
-    return json.dumps([FORMAT, *row])
+    asked = row.object.request
+    named = [*row.object[:4], None if asked is None else asked.fingerprint]
+    return json.dumps([FORMAT, row.namespace, named, *row[2:]])
 
 
 def unpack(text: object) -> Row:
@@ -174,7 +177,7 @@ def unpack(text: object) -> Row:
         version, namespace, key, info, codec, stored_size, checksum, seal, *rest = json.loads(text)
         row = Row(
             namespace,
-            ObjectKey(*key),
+            _object(*key),
             Metadata(*info),
             codec,
             stored_size,
@@ -190,12 +193,17 @@ def unpack(text: object) -> Row:
     return row
 
 
+def _object(bucket: str, key: str, version_id: str | None, tree: bool, asked: str | None) -> ObjectKey:
+    return ObjectKey(bucket, key, version_id, tree, None if asked is None else Terms(asked))
+
+
 def _is_sane(row: Row) -> bool:
     info = row.info
     user = {} if info.user is None else info.user
     checksum = () if row.checksum is None else (row.checksum,)
     numbers = (info.size, row.stored_size, *checksum, *(row.seal or ()))
-    texts = (row.namespace, row.object.bucket, row.object.key, info.etag, info.verified_by, row.finished, *user, *user.values())
+    asked = () if row.object.request is None else (row.object.request.fingerprint,)
+    texts = (row.namespace, *row.object[:2], *asked, info.etag, info.verified_by, row.finished, *user, *user.values())
     texts_or_none = (row.object.version_id, info.version_id, info.content_type, info.content_encoding, info.cache_control)
     return (
         type(user) is dict

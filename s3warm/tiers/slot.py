@@ -104,24 +104,24 @@ class Handle:
         return id(self) < id(other)
 
 
-class _Versioned:
-    """The key of one version in the inner dict. Not a tuple: a caller's tuple must not find it."""
+class _Special:
+    """The key of one version, or of what is asked for on terms, in the inner dict. Not a tuple: a caller's tuple must not find it."""
 
-    __slots__ = ("pair",)
+    __slots__ = ("parts",)
 
-    def __init__(self, key: str, version_id: str) -> None:
-        self.pair = key, version_id
+    def __init__(self, *parts: object) -> None:
+        self.parts = parts
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Versioned) and self.pair == other.pair
+        return isinstance(other, _Special) and self.parts == other.parts
 
     def __hash__(self) -> int:
-        return hash(self.pair)
+        return hash(self.parts)
 
 
 def slot_key(key: ObjectKey) -> object:
     """The key of the inner dict: the plain string for the common case, so that the hit path builds nothing."""
-    return key.key if key.version_id is None else _Versioned(key.key, key.version_id)
+    return key.key if key.version_id is None and key.request is None else _Special(key.key, key.version_id, key.request)
 
 
 def footprint(slot: Slot) -> int:

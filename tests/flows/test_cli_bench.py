@@ -208,7 +208,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_console_script_is_the_same(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     script = EntryPoint("s3warm", project["scripts"]["s3warm"], "console_scripts")
-    monkeypatch.setattr(sys, "argv", ["s3warm", "budget", "--memory", "512MB", "--tmp", "512MB"])
+    monkeypatch.setattr(sys, "argv", ["s3warm", "budget", "--memory", "512MB", "--tmp", "512MB", "--rss", "50MiB"])
     assert script.load()() == 0
     assert "of the function's 512 MB" in capsys.readouterr().out
 

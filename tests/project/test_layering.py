@@ -14,6 +14,7 @@ PACKAGE = ROOT / "s3warm"
 # From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
 LAYERS: list[list[str]] = [
     ["chance", "hashing", "record"],  # ground
+    ["terms"],
     ["keys", "report"],
     ["errors", "metrics"],
     ["measures", "notices"],
@@ -24,6 +25,7 @@ LAYERS: list[list[str]] = [
         "rules.freshness",
         "rules.outage",
         "rules.placement",
+        "rules.prefixes",
         "rules.pressure",
     ],  # pure rules
     ["codec", "entries", "options", "rules.costs", "values"],  # values

@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 
 from s3warm.errors import AccessDeniedError, ObjectNotFoundError, OriginUnavailableError
-from s3warm.keys import ObjectKey
+from s3warm.keys import ObjectKey, locate
 from s3warm.metrics import Counters
 from s3warm.origin import lean, wire
 from s3warm.origin.base import Late, Listed, NotModified, Request, TransportError
@@ -112,6 +112,12 @@ def static() -> Iterator[StaticOrigin]:
         yield origin
 
 
+ASKED: list[dict[str, Any]] = [
+    {"RequestPayer": "requester", "ExpectedBucketOwner": "111122223333"},
+    {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))},
+    {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32},
+]
+
 # -- what is sent ----------------------------------------------------------------------------------------------------------------
 
 # What boto3 sends as well, and S3 does not need; the time and what depends on it.
@@ -138,11 +144,12 @@ def parts_of(request: str) -> tuple[str, dict[str, str], str]:
         (Request(ObjectKey(BUCKET, "k", "a+b/c d")), {"Key": "k", "VersionId": "a+b/c d"}),
         (Request(ObjectKey(BUCKET, "k"), '"held"'), {"Key": "k", "IfNoneMatch": '"held"'}),
         (Request(ObjectKey(BUCKET, "k"), if_match='"e"'), {"Key": "k", "IfMatch": '"e"'}),
+        *((Request(locate(BUCKET, "k", request=asked)), {"Key": "k", **asked}) for asked in ASKED),
     ],
     ids=str,
 )
 def test_a_get_is_sent_as_boto3_sends_it(
-    listener: Listener, ask: Any, request_: Request, words: dict[str, str], token: str
+    listener: Listener, ask: Any, request_: Request, words: dict[str, Any], token: str
 ) -> None:
     whole(ask(listener.endpoint, AWS_SESSION_TOKEN=token).get(request_))
     client(listener.endpoint, token).get_object(Bucket=BUCKET, **words)["Body"].read()

@@ -187,7 +187,7 @@ ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *each((0,), 0, 1, 2, 4, None, "3", [3], -1),
+        *each((0,), 0, 1, 2, 3, 5, None, "4", [4], -1),
         *each((CODEC,), "zip", "", None, 1, ["raw"], "RAW"),
         *each((STORED,), -1, 4.0, "4", None, True, []),
         *each((CHECKSUM,), -1, 1.5, "1", False),

@@ -16,6 +16,7 @@ import pytest
 from s3warm import ConfigurationError
 from s3warm.factory import Cache
 from s3warm.rules.budget import Share
+from s3warm.rules.prefixes import Rule
 from s3warm.settings import SWITCHES, TABLE, Settings, from_environment, resolve, switch
 from s3warm.values import seconds
 
@@ -92,6 +93,17 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("origin", "auto", "auto"),
     ("origin", "boto3", "boto3"),
     ("origin", "lean", "lean"),
+    ("rules", (), ()),
+    ("rules", None, ()),
+    ("rules", "", ()),
+    ("rules", {}, ()),
+    ("rules", {"s3://b": {"ttl": timedelta(minutes=1)}}, (Rule("s3://b/", 60.0),)),
+    ("rules", [Rule("s3://b/x", 5, None, False)], (Rule("s3://b/x", 5.0, None, False),)),
+    (
+        "rules",
+        '{"s3://b/secret": {"disk": false, "stale_if_error": "30"}, "s3://b/": {"ttl": 0}}',
+        (Rule("s3://b/secret", None, 30.0, False), Rule("s3://b/", 0.0)),
+    ),
 ]
 
 
@@ -132,6 +144,11 @@ REFUSED: list[tuple[str, Any]] = [
     *refused("cache_control", "Trust", "no-cache", None, "", 1, [], True),
     *refused("verify", "Require", "md5", None, "", 1, [], True),
     *refused("origin", "Boto3", "s3", None, "", 1, [], True),
+    *refused(
+        "rules", "ttl=5", "[1]", 5, True, [("s3://b/", 5)], {"b/": {}}, {"s3://": {}}, {"s3:///x": {}}, {5: {}}, {"s3://b/": 5}
+    ),
+    *refused("rules", *({"s3://b/": {"ttl": value}} for value in NO_DURATIONS)),
+    *refused("rules", *({"s3://b/": each} for each in ({"disk": 0}, {"disk": "no"}, {"tll": 5}, {"memory": False}, [1]))),
 ]
 
 
@@ -171,6 +188,7 @@ def test_defaults() -> None:
         "cache_control": "respect",
         "verify": "available",
         "origin": "auto",
+        "rules": (),
     }
 
 
@@ -284,7 +302,7 @@ def test_the_options_for_type_checkers_are_the_settings() -> None:
     from s3warm.options import Options
 
     assert list(Options.__annotations__) == NAMES == list(Settings.__slots__)
-    assert list(get_type_hints(Settings, localns={"Share": Share})) == NAMES
+    assert list(get_type_hints(Settings, localns={"Rule": Rule, "Share": Share})) == NAMES
     assert Options.__total__ is False
 
 
