@@ -14,7 +14,7 @@ one `"s3://bucket/key"`. There are, by what they are for:
 - what a library makes of a file, a model for instance, once: `load`;
 - init: `preload`, which gives a `PreloadReport`, and `glob`, which lists what to preload;
 - the invocation: `deadline`, within which S3 is asked only as long as there is time to answer;
-- freshness: `invalidate` and `clear`;
+- freshness: `invalidate` and `clear`; `put` writes an object, and keeps what was written;
 - what it does and why: `stats` (`Stats`), `explain` (`Explanation`), `budgets` (`Budgets`), and an `Event` for each thing that happens;
 - set-up: `configure` and `Settings`, `default_cache`, or a `Cache` of your own with the same functions as methods;
 - errors, each an `S3WarmError`: `ObjectNotFoundError`, `AccessDeniedError`, `OriginUnavailableError`, `ObjectTooLargeError`,
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         open,  # noqa: A004  # it is what it says: s3warm.open
         path,
         preload,
+        put,
         release,
         stats,
         tree,
@@ -109,6 +110,7 @@ __all__ = [
     "open",
     "path",
     "preload",
+    "put",
     "release",
     "stats",
     "tree",

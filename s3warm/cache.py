@@ -16,6 +16,7 @@ from s3warm.making import Making
 from s3warm.paths import Paths
 from s3warm.revalidation import Revalidation
 from s3warm.singleflight import SingleFlight
+from s3warm.writing import Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["ReadThrough"]
 
 
-class ReadThrough(Front, Paths):
+class ReadThrough(Front, Paths, Writing):
     """Objects of S3 through tiers, nearest first, with revalidation, single flight and stale-if-error.
 
     `disk` is where bodies are kept beside memory, `files` the tier that files are handed out from: the same one, unless the cache
@@ -66,6 +67,7 @@ class ReadThrough(Front, Paths):
         self._memory = memory
         self._disk = disk
         self._tiers: tuple[Tier, ...] = (memory,) if files is None else (memory, files)
+        self._kept_in: tuple[Tier, ...] = (memory,) if disk is None else (disk, memory)
         self._origin = origin
         self._clock = clock
         self._counters = counters

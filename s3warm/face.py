@@ -26,7 +26,7 @@ from s3warm.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from pathlib import Path
@@ -72,6 +72,7 @@ __all__ = [
     "open",
     "path",
     "preload",
+    "put",
     "release",
     "stats",
     "tree",
@@ -105,6 +106,30 @@ def path(
 ) -> Path:
     """See `Cache.path`."""
     return default_cache().path(bucket, key, version_id=version_id, ttl=ttl, request=request)
+
+
+def put(
+    bucket: str,
+    key: str | bytes | bytearray | memoryview | Missing = MISSING,
+    body: bytes | bytearray | memoryview | Missing = MISSING,
+    *,
+    content_type: str | None = None,
+    content_encoding: str | None = None,
+    cache_control: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    request: Request | None = None,
+) -> Entry:
+    """See `Cache.put`."""
+    return default_cache().put(
+        bucket,
+        key,
+        body,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        cache_control=cache_control,
+        metadata=metadata,
+        request=request,
+    )
 
 
 def tree(bucket: str, prefix: str | Missing = MISSING, *, ttl: float | timedelta | None = None) -> Path:

@@ -37,6 +37,7 @@ class Stats(NamedTuple):
         corrupt: bodies on disk that failed verification and were dropped.
         decoded: runs of a `transform` or a `loader`.
         decode_errors: of those, the ones that failed.
+        written: objects that `put` has written.
         memory_bytes, memory_budget, memory_entries, disk_bytes, disk_budget: what the tiers hold now, and may hold.
 
     Example:
@@ -67,6 +68,7 @@ class Stats(NamedTuple):
     corrupt: int = 0
     decoded: int = 0
     decode_errors: int = 0
+    written: int = 0
     memory_bytes: int = 0
     memory_budget: int = 0
     memory_entries: int = 0
@@ -127,12 +129,13 @@ class Event(NamedTuple):
             `"evicted"`: an object went from a tier for want of room;
             `"disk_error"`: trouble with /tmp, which the next tier made good; about no object;
             `"corrupt"`: a body on disk was damaged, and dropped;
+            `"written"`: `put` has written it;
             `"decoded"`: a `transform` or a `loader` made a value of it, `"decode_failed"`: it could not;
             `"progress"`: more of an object of over 4 MiB has arrived.
         bucket: name of the bucket; None where it is not about an object.
         key: key of the object, or None.
         bytes: size of the body concerned; of `"progress"` what has arrived so far.
-        seconds: time that S3 took, by the cache's clock, for `"fetched"`, `"revalidated"` and `"replaced"`; that it took to make a value,
+        seconds: time that S3 took, by the cache's clock, for `"fetched"`, `"revalidated"`, `"replaced"` and `"written"`; that it took to make a value,
             for `"decoded"`; else 0.
         detail: a word on the cause, of `"stale_served"`, `"removed"`, `"disk_error"`, `"corrupt"` and `"decode_failed"`; what made
             the value, of `"decoded"`.

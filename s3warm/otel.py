@@ -48,6 +48,7 @@ _COUNTERS = {
     "s3warm.negative_hits": _Instrument("negative_hits", "{request}", "Calls answered by a 404 that was remembered"),
     "s3warm.evictions": _Instrument("evictions", "{object}", "Objects dropped for want of room"),
     "s3warm.disk.errors": _Instrument("disk_errors", "{error}", "Troubles with the cache directory"),
+    "s3warm.writes": _Instrument("written", "{object}", "Objects written to S3"),
     "s3warm.decodings": _Instrument("decoded", "{value}", "Runs of transforms and loaders"),
     "s3warm.decode_errors": _Instrument("decode_errors", "{error}", "Of these, the ones that failed"),
     "s3warm.disk.corruptions": _Instrument("corrupt", "{object}", "Damaged bodies in the cache directory"),

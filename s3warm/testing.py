@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Event
     from s3warm.options import Options
-    from s3warm.origin.base import Request
+    from s3warm.origin.base import Request, Upload
     from s3warm.rules.eviction import Cost
     from s3warm.settings import Settings
 
@@ -50,6 +50,7 @@ class FakeRequest(NamedTuple):
         bytes: of the body of the answer.
         version_id: the version that was asked for, or None.
         span: first and last byte of the range that was asked for, or None.
+        method: `"GET"`, or `"PUT"` of an object of so many `bytes`.
 
     Example:
         >>> import s3warm
@@ -66,6 +67,7 @@ class FakeRequest(NamedTuple):
     bytes: int
     version_id: str | None = None
     span: tuple[int, int] | None = None
+    method: str = "GET"
 
 
 class FakeS3:
@@ -205,6 +207,19 @@ class FakeS3:
         prefixes = [name for name, is_prefix in page if is_prefix]
         self.requests.append(FakeRequest(uri, None, 200, 0))
         return _Page(200, "", listed, prefixes, page[-1][0] if len(found) > _PAGE else "")
+
+    def write(self, upload: Upload) -> _Answer:
+        """See `Requests.write`."""
+        if self.down:
+            raise TransportError("the fake S3 is down")
+        where = upload.object
+        uri = f"s3://{where.bucket}/{where.key}"
+        answer = _Answer(403, {}, b"", "AccessDenied")
+        if uri not in self.denied:
+            self.put(uri, upload.body, **{name.replace("-", "_"): value for name, value in upload.headers()})
+            answer = _Answer(200, {"etag": self._objects[where.bucket, where.key][-1].headers["etag"]}, b"", "")
+        self.requests.append(FakeRequest(uri, None, answer.status, len(upload.body), method="PUT"))
+        return answer
 
     def refresh_credentials(self) -> bool:
         """See `Requests.refresh_credentials`."""

@@ -62,6 +62,16 @@ if TYPE_CHECKING:
             """
             ...
 
+        def write(self, upload: Upload) -> Response:
+            """Send one PUT.
+
+            Raises:
+                TransportError: there was no answer.
+                Late: there was none in time.
+                ValueError: it cannot be sent as it is.
+            """
+            ...
+
         def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
             """Ask for one page of a listing (ListObjectsV2), from the continuation token on; for the deadline see `Request`.
 
@@ -196,6 +206,17 @@ if TYPE_CHECKING:
             """
             ...
 
+        def write(self, upload: Upload) -> Metadata:
+            """Write an object, and describe it as it is then.
+
+            Raises:
+                AccessDeniedError: the role may not.
+                ObjectNotFoundError: there is no such bucket.
+                OriginUnavailableError: S3 cannot be reached, or has not answered, and the object may be written all the same.
+                IntegrityError: S3 has stored something else.
+            """
+            ...
+
         def renew(self) -> None:
             """This is a forked child: replace locks, leave connections to the parent."""
             ...
@@ -223,6 +244,7 @@ __all__ = [
     "Request",
     "StartOver",
     "TransportError",
+    "Upload",
     "buffers_within",
     "part_length",
 ]
@@ -270,6 +292,29 @@ class Request(NamedTuple):
     if_match: str | None = None
     span: tuple[int, int] | None = None
     deadline: float | None = None
+
+
+class Upload(NamedTuple):
+    """A PUT of one object; `user` are its `x-amz-meta-*` headers without that prefix. For the deadline see `Request`."""
+
+    object: ObjectKey
+    body: bytes
+    content_type: str | None = None
+    content_encoding: str | None = None
+    cache_control: str | None = None
+    user: Mapping[str, str] = {}  # nobody changes it
+    deadline: float | None = None
+
+    def headers(self) -> list[tuple[str, str]]:
+        """What describes the body, names in lower case."""
+        named = (
+            ("cache-control", self.cache_control),
+            ("content-encoding", self.content_encoding),
+            ("content-type", self.content_type),
+        )
+        return [(name, value) for name, value in named if value is not None] + [
+            (f"x-amz-meta-{name}", value) for name, value in self.user.items()
+        ]
 
 
 class Fetched(NamedTuple):

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from s3warm.origin.base import KEPT, Damaged, Late, Listed, TransportError
+from s3warm.origin.base import KEPT, Damaged, Late, Listed, Request, TransportError
 from s3warm.origin.failures import UNREACHED
 from s3warm.origin.mocked import is_mocked
 from s3warm.rules.freshness import MOCKED
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from threading import Timer
     from typing import Any
 
-    from s3warm.origin.base import Request
+    from s3warm.origin.base import Upload
 
 __all__ = ["BotoRequests", "client_namespace", "memory_to_come"]
 
@@ -89,6 +89,23 @@ class BotoRequests:
         except ValueError as error:
             unanswered, cause = _no_answer(error), _quotes_nothing(error)
         raise unanswered from cause  # without the error, which may quote what is listed
+
+    def write(self, upload: Upload) -> BotoResponse:
+        """See `Requests.write`."""
+        import botocore.exceptions as failed
+        from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = _sent(lambda: self._client().put_object(**_written(upload)), upload.deadline)
+            return BotoResponse(answer, None, None)
+        except failed.ClientError as error:
+            return BotoResponse(error.response, None, error)
+        except (failed.BotoCoreError, ResponseParserError, HTTPError) as error:
+            raise _no_answer(error) from error
+        except ValueError as error:
+            unanswered, cause = _no_answer(error), _quotes_nothing(error)
+        raise unanswered from cause
 
     def refresh_credentials(self) -> bool:
         """A new client of ours reads credentials anew; the user's client refreshes its own."""
@@ -205,6 +222,18 @@ def _parameters(request: Request) -> dict[str, str | bytes]:
     if request.span is not None:
         parameters["Range"] = f"bytes={request.span[0]}-{request.span[1]}"
     return parameters
+
+
+def _written(upload: Upload) -> dict[str, Any]:
+    """The upload in boto3's words."""
+    named = {
+        "CacheControl": upload.cache_control,
+        "ContentEncoding": upload.content_encoding,
+        "ContentType": upload.content_type,
+        "Metadata": dict(upload.user) or None,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**_parameters(Request(upload.object)), "Body": upload.body, **given}
 
 
 class BotoPage:

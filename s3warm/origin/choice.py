@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3warm.origin.base import Page, Request, Requests, Response
+    from s3warm.origin.base import Page, Request, Requests, Response, Upload
     from s3warm.origin.lean import LeanRequests
 
 __all__ = ["ChosenRequests"]
@@ -62,6 +62,16 @@ class ChosenRequests:
         if supplier is self._lean and self._is_elsewhere(page):
             return self._to_boto(bucket).list(bucket, prefix, token, deadline, delimiter)
         return page
+
+    def write(self, upload: Upload) -> Response:
+        """See `Requests.write`."""
+        bucket = upload.object.bucket
+        supplier = self._chosen.get(bucket) or self._choose(bucket)
+        answer = supplier.write(upload)
+        if supplier is self._lean and self._is_elsewhere(answer):
+            answer.close()
+            return self._to_boto(bucket).write(upload)
+        return answer
 
     def refresh_credentials(self) -> bool:
         """See `Requests.refresh_credentials`."""

@@ -86,10 +86,12 @@ class Connections:
         self._kept = kept
         self.renew()
 
-    def ask(self, scheme: str, host: str, port: int, request: bytes, deadline: float | None = None) -> Answer:
-        """The answer to a GET.
+    def ask(
+        self, scheme: str, host: str, port: int, request: bytes, deadline: float | None = None, *, body: bytes = b""
+    ) -> Answer:
+        """The answer to a GET, or to a PUT.
 
-        A kept connection may die the moment it is used: as a GET is idempotent, it is sent once more then on a new one, unless a part of an
+        A kept connection may die the moment it is used: as they are idempotent, it is sent once more then on a new one, unless a part of an
         answer has come (RFC 9110, section 9.2.2).
 
         Raises:
@@ -102,11 +104,11 @@ class Connections:
         connection = self._take(place)
         if connection is not None:
             try:
-                return self._asked(place, connection, request, deadline)
+                return self._asked(place, connection, request, deadline, body)
             except TransportError as error:
                 if connection.answered or not error.transient:
                     raise
-        return self._asked(place, self._new(place, deadline), request, deadline)
+        return self._asked(place, self._new(place, deadline), request, deadline, body)
 
     def renew(self) -> None:
         """See `Requests.renew`."""
@@ -124,9 +126,11 @@ class Connections:
             for connection, _ in connections:
                 connection.close()
 
-    def _asked(self, place: tuple[str, str, int], connection: Connection, request: bytes, deadline: float | None) -> Answer:
+    def _asked(
+        self, place: tuple[str, str, int], connection: Connection, request: bytes, deadline: float | None, body: bytes
+    ) -> Answer:
         try:
-            status, headers = connection.ask(request, deadline)
+            status, headers = connection.ask(request, deadline, body)
         except BaseException:
             connection.close()
             raise

@@ -98,19 +98,27 @@ class Exchange:
         # With a copy at hand nobody should wait: the repeat is for a connection that died.
         return self.ask(key, lambda: self.requests.get(request), refused, patient=not request.if_none_match)
 
-    def ask(self, key: ObjectKey, send: Callable[[], A], refused: Callable[[A], Failure | None], *, patient: bool = True) -> A:
+    def ask(
+        self,
+        key: ObjectKey,
+        send: Callable[[], A],
+        refused: Callable[[A], Failure | None],
+        *,
+        patient: bool = True,
+        doing: str = "fetched",
+    ) -> A:
         """What `send` brings, unless it is `refused`; sent again where that is worth it, after a wait if one is `patient`."""
         refreshed = False
         attempt = 1
         while True:
             if (left := deadlines.left()) is not None and left <= 0:
-                raise failures.of_transport(key, Late()).error
+                raise failures.of_transport(key, Late(), doing=doing).error
             self.counters.origin_requests += 1
             cause: BaseException | None
             try:
                 answer = send()
             except TransportError as error:
-                failure, cause = failures.of_transport(key, error), error.__cause__ or error
+                failure, cause = failures.of_transport(key, error, doing=doing), error.__cause__ or error
             else:
                 refusal = refused(answer)
                 if refusal is None:

@@ -53,7 +53,7 @@ class Failure(NamedTuple):
     credentials: bool = False  # new credentials may help
 
 
-def of_response(key: ObjectKey, response: Response | Page) -> Failure:
+def of_response(key: ObjectKey, response: Response | Page, *, doing: str = "fetched") -> Failure:
     """The failure that an answer stands for which is not the one that was wanted."""
     status, code = response.status, response.code
     if status == 404 or (status == 405 and response.headers.get("x-amz-delete-marker") == "true"):
@@ -63,20 +63,21 @@ def of_response(key: ObjectKey, response: Response | Page) -> Failure:
     said = f"S3 answered {status}{f' {code}' if code else ''}"
     if code == "InvalidObjectState":
         why = "the object is archived; restore it (RestoreObject) or copy it to another storage class"
-        return Failure(_unavailable(key, why, outage=False))
+        return Failure(_unavailable(key, why, outage=False, doing=doing))
     if code in _CREDENTIAL_CODES:
         advice = (
             "check the clock"
             if code == "RequestTimeTooSkewed"
             else "check the function's role, or the credentials in the environment"
         )
-        return Failure(_unavailable(key, f"{said}; {advice}"), credentials=True)
+        return Failure(_unavailable(key, f"{said}; {advice}", doing=doing), credentials=True)
     if code in ("PermanentRedirect", "IllegalLocationConstraintException") or status in (301, 307):
-        return Failure(_unavailable(key, f"{said}; the bucket is in another region, set AWS_REGION or give a client for it"))
+        elsewhere = f"{said}; the bucket is in another region, set AWS_REGION or give a client for it"
+        return Failure(_unavailable(key, elsewhere, doing=doing))
     if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
-        return Failure(_unavailable(key, said), transient=True)
+        return Failure(_unavailable(key, said, doing=doing), transient=True)
     # What is left is about this one request (InvalidRequest, KeyTooLongError, ...): the endpoint is well.
-    return Failure(_unavailable(key, said, outage=False))
+    return Failure(_unavailable(key, said, outage=False, doing=doing))
 
 
 def of_page(bucket: str, prefix: str, page: Page) -> Failure:
@@ -117,10 +118,10 @@ def unpinned(key: ObjectKey) -> OriginUnavailableError:
     )
 
 
-def of_transport(key: ObjectKey, error: TransportError) -> Failure:
+def of_transport(key: ObjectKey, error: TransportError, *, doing: str = "fetched") -> Failure:
     """The failure that no answer, or half of one, stands for."""
     advice = f"; {error.advice}" if error.advice else ""
-    unavailable = _unavailable(key, f"{error}{advice}", outage=error.outage)
+    unavailable = _unavailable(key, f"{error}{advice}", outage=error.outage, doing=doing)
     if isinstance(error, Late):
         unavailable.late, unavailable.silence = True, error.waited
     return Failure(
@@ -130,8 +131,8 @@ def of_transport(key: ObjectKey, error: TransportError) -> Failure:
     )
 
 
-def _unavailable(key: ObjectKey, why: str, *, outage: bool = True) -> OriginUnavailableError:
-    error = OriginUnavailableError(f"{key} could not be fetched: {why}", bucket=key.bucket, key=key.key)
+def _unavailable(key: ObjectKey, why: str, *, outage: bool = True, doing: str = "fetched") -> OriginUnavailableError:
+    error = OriginUnavailableError(f"{key} could not be {doing}: {why}", bucket=key.bucket, key=key.key)
     error.outage = outage
     return error
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Counters
-    from s3warm.origin.base import Listed, Page, Progress, Requests, Response, Sink
+    from s3warm.origin.base import Listed, Page, Progress, Requests, Response, Sink, Upload
 
     T = TypeVar("T")
 
@@ -75,6 +75,12 @@ class ConditionalFetch:
         from s3warm.origin.listing import pages
 
         return pages(self._exchange, bucket, prefix, delimiter)
+
+    def write(self, upload: Upload) -> Metadata:
+        """See `Origin.write`."""
+        from s3warm.origin.writing import write
+
+        return write(self._exchange, upload)
 
     def renew(self) -> None:
         """See `Origin.renew`."""

@@ -12,13 +12,13 @@ from s3warm.origin.base import KEPT, TransportError
 from s3warm.origin.connections import Connections
 from s3warm.origin.credentials import CredentialSource
 from s3warm.origin.places import place_of, region_of, suits
-from s3warm.origin.sigv4 import Signer, query_of, quoted
+from s3warm.origin.sigv4 import EMPTY, Signer, query_of, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s3warm.origin.base import Listed, Request
+    from s3warm.origin.base import Listed, Request, Upload
     from s3warm.origin.connections import Answer
     from s3warm.origin.places import Place, Url
 
@@ -83,6 +83,22 @@ class LeanRequests:
         finally:
             answer.close()
 
+    def write(self, upload: Upload) -> Answer:
+        """See `Requests.write`. The signature covers the body, so that S3 refuses another one than was sent."""
+        from hashlib import sha256
+
+        wanted = upload.object
+        headers: Headers = [] if wanted.request is None else wanted.request.headers()
+        headers += [(name, _value(value)) for name, value in upload.headers()]
+        headers.append(("content-length", str(len(upload.body))))
+        body = upload.body, sha256(upload.body).hexdigest()
+        answer = self._send(wanted.bucket, f"/{quoted(wanted.key, path=True)}", "", headers, upload.deadline, body=body)
+        if answer.status == 200:
+            answer.close()
+        else:
+            _explain(answer)
+        return answer
+
     def refresh_credentials(self) -> bool:
         """See `Requests.refresh_credentials`."""
         self._credentials.refresh()
@@ -97,13 +113,25 @@ class LeanRequests:
         """See `Requests.close`."""
         self._connections.close()
 
-    def _send(self, bucket: str, path: str, query: str, headers: Headers, deadline: float | None) -> Answer:
+    def _send(
+        self,
+        bucket: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        deadline: float | None,
+        *,
+        body: tuple[bytes, str] | None = None,
+    ) -> Answer:
+        """The answer to a GET, or to a PUT of a body with this SHA-256."""
+        method, (sent, payload) = ("GET", (b"", EMPTY)) if body is None else ("PUT", body)
         place, signer = self._places.get(bucket) or self._found(bucket)
         path = f"{place.root}{path}" or "/"
-        signed = signer.headers(place.host, path, query, headers, self._credentials.current(deadline))
+        keys = self._credentials.current(deadline)
+        signed = signer.headers(place.host, path, query, headers, keys, method=method, payload=payload)
         target = f"{path}?{query}" if query else path
-        request = f"GET {target} HTTP/1.1\r\n{signed}{_AGENT}\r\n".encode("ascii")
-        return self._connections.ask(place.scheme, place.address, place.port, request, deadline)
+        request = f"{method} {target} HTTP/1.1\r\n{signed}{_AGENT}\r\n".encode("ascii")
+        return self._connections.ask(place.scheme, place.address, place.port, request, deadline, body=sent)
 
     def _found(self, bucket: str) -> tuple[Place, Signer]:
         region = region_of(self._environ)

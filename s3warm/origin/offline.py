@@ -6,7 +6,7 @@ from s3warm.origin.base import TransportError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s3warm.origin.base import Page, Request, Response
+    from s3warm.origin.base import Page, Request, Response, Upload
 
 __all__ = ["OfflineRequests"]
 
@@ -23,6 +23,10 @@ class OfflineRequests:
 
     def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
         """See `Requests.list`."""
+        raise _offline()
+
+    def write(self, upload: Upload) -> Response:
+        """See `Requests.write`."""
         raise _offline()
 
     def refresh_credentials(self) -> bool:

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for GETs of S3, by headers.
+"""AWS Signature Version 4 for requests to S3, by headers.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html: for S3 a path is encoded once and never normalised, so
 that keys like `a/../b` and `//lead` are what they are. tests/unit/test_sigv4.py holds it to AWS's test suite and to botocore's signatures.
@@ -63,7 +63,7 @@ def query_of(parameters: Iterable[tuple[str, str]]) -> str:
 
 
 class Signer:
-    """Signs GETs without a body. The key of a day is kept, as it costs four of the five HMACs."""
+    """Signs requests. The key of a day is kept, as it costs four of the five HMACs."""
 
     def __init__(self, region: str, service: str = "s3", *, clock: Callable[[], float] = time.time) -> None:
         self._region = region
@@ -73,8 +73,18 @@ class Signer:
         # Day and secret, and the two halves of the HMAC with their key.
         self._key: tuple[str, str, Any, Any] = ("", "", None, None)
 
-    def headers(self, host: str, path: str, query: str, extra: Iterable[tuple[str, str]], keys: Keys) -> str:
-        """All header lines of a GET for S3, each with its end.
+    def headers(
+        self,
+        host: str,
+        path: str,
+        query: str,
+        extra: Iterable[tuple[str, str]],
+        keys: Keys,
+        *,
+        method: str = "GET",
+        payload: str = EMPTY,
+    ) -> str:
+        """All header lines of a request to S3, each with its end.
 
         Args:
             host: name, and port if it is not the scheme's own.
@@ -82,13 +92,15 @@ class Signer:
             query: canonical, without its question mark.
             extra: further headers, names in lower case; all are signed.
             keys: the credentials.
+            method: such as `"PUT"`.
+            payload: SHA-256 of the body, in hexadecimal.
         """
         stamp = self.stamp()
-        headers = [("host", host), *extra, ("x-amz-content-sha256", EMPTY), ("x-amz-date", stamp)]
+        headers = [("host", host), *extra, ("x-amz-content-sha256", payload), ("x-amz-date", stamp)]
         if keys.token:
             headers.append(("x-amz-security-token", keys.token))
         headers.sort()
-        authorization = self.authorization(keys, stamp, path, query, headers)
+        authorization = self.authorization(keys, stamp, path, query, headers, method=method, payload=payload)
         return "".join([f"{name}: {value}\r\n" for name, value in headers]) + f"authorization: {authorization}\r\n"
 
     def stamp(self) -> str:
@@ -100,12 +112,22 @@ class Signer:
             self._stamp = now, stamp
         return stamp
 
-    def authorization(self, keys: Keys, stamp: str, path: str, query: str, headers: Sequence[tuple[str, str]]) -> str:
+    def authorization(
+        self,
+        keys: Keys,
+        stamp: str,
+        path: str,
+        query: str,
+        headers: Sequence[tuple[str, str]],
+        *,
+        method: str = "GET",
+        payload: str = EMPTY,
+    ) -> str:
         """The value of the header Authorization, for headers that are sorted by their names, which are in lower case."""
         day = stamp[:8]
         names = ";".join([name for name, _ in headers])
         lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in headers])
-        request = f"GET\n{path}\n{query}\n{lines}\n{names}\n{EMPTY}"
+        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
         of_day, of_secret, inner, outer = self._key

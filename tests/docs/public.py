@@ -16,7 +16,7 @@ MODULES = ("s3warm", "s3warm.emf", "s3warm.otel", "s3warm.powertools", "s3warm.t
 PLUMBING = {
     "Cache": frozenset(("before_fork", "pages", "release_all", "renew", "renew_pins", "resume", "suspend", "used")),
     "FakeS3": frozenset(
-        ("before_answer", "clock", "close", "connections", "get", "list", "refresh_credentials", "renew", "retries")
+        ("before_answer", "clock", "close", "connections", "get", "list", "refresh_credentials", "renew", "retries", "write")
     ),
     "ObjectTooLargeError": frozenset(("beside", "of")),
 }

@@ -28,7 +28,7 @@ from tests.support.supplier import KEY
 from tests.support.supplier import Answer as Scripted
 
 if TYPE_CHECKING:
-    from s3warm.origin.base import Page
+    from s3warm.origin.base import Page, Response, Upload
 
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 LARGEST = 4096  # bytes of a body
@@ -245,6 +245,9 @@ class Supplier:
     def get(self, request: Request) -> Scripted:
         self.given.append(Scripted(self.status, *([self.body] if self.body else []), headers=self.headers))
         return self.given[-1]
+
+    def write(self, upload: Upload) -> Response:
+        raise AssertionError("nothing is written here")
 
     def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Page:
         raise NotImplementedError

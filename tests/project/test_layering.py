@@ -76,6 +76,7 @@ LAYERS: list[list[str]] = [
     ["origin.lean", "tiers.turns"],
     ["origin.choice"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
+    ["origin.writing"],
     ["origin.fetch", "tiers.opening", "tiers.room", "tiers.survey", "tiers.verified"],
     ["tiers.shelf"],
     ["tiers.files"],
@@ -88,7 +89,7 @@ LAYERS: list[list[str]] = [
     ["bodies", "calls", "filing", "trees"],
     ["decoding"],
     ["finder"],
-    ["paths"],
+    ["paths", "writing"],
     ["cache"],
     ["bulk"],
     ["factory"],  # assembly

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from s3warm.entries import Metadata
-    from s3warm.origin.base import Response
+    from s3warm.origin.base import Response, Upload
 
 KEY = ObjectKey("bucket", "key")
 MIB = 2**20
@@ -192,6 +192,9 @@ class World:
             raise step
         return step
 
+    def write(self, upload: Upload) -> Response:
+        raise AssertionError("nothing is written here")
+
     def list(
         self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = ""
     ) -> Listing:  # the last one: it hides the type of its name
@@ -310,6 +313,9 @@ class Shop:
             return Answer(416, code="InvalidRange")
         piece = body[first : last + 1]
         return Answer(206, *self.cut(request, piece), headers={**headers, "content-length": str(len(piece))})
+
+    def write(self, upload: Upload) -> Response:
+        raise AssertionError("nothing is written here")
 
     def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> Listing:
         raise AssertionError

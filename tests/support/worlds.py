@@ -121,7 +121,7 @@ class FakeWorld(_Caches):
 
     def seen(self) -> list[Seen]:
         return [
-            Seen("GET", request.uri.split("/", 3)[3], request.if_none_match is not None, request.status, request.bytes)
+            Seen(request.method, request.uri.split("/", 3)[3], request.if_none_match is not None, request.status, request.bytes)
             for request in self.s3.requests
         ]
 
