@@ -13,14 +13,14 @@ one `"s3://bucket/key"`. There are, by what they are for:
 - files: `path`, and `tree` for all below a prefix, both until `release`; `as_file` for one block; `open` for what reads a stream;
 - what a library makes of a file, a model for instance, once: `load`;
 - init: `preload`, which gives a `PreloadReport`, and `glob`, which lists what to preload;
-- the invocation: `deadline`, within which S3 is asked only as long as there is time to answer;
+- the invocation: `deadline`, within which S3 is asked only as long as there is time to answer; `inject`, which makes arguments of objects;
 - freshness: `invalidate` and `clear`; `put` writes an object, and keeps what was written;
 - what it does and why: `stats` (`Stats`), `explain` (`Explanation`), `budgets` (`Budgets`), and an `Event` for each thing that happens;
 - set-up: `configure` and `Settings`, `default_cache`, or a `Cache` of your own with the same functions as methods;
 - errors, each an `S3WarmError`: `ObjectNotFoundError`, `AccessDeniedError`, `OriginUnavailableError`, `ObjectTooLargeError`,
   `DiskUnavailableError`, `IntegrityError`, `TransformError`, `PreloadError`, `ConfigurationError`.
 
-`s3warm.testing` has `fake_s3`, an S3 in memory for the tests of your handler.
+`s3warm.aio` has the same functions for asyncio. `s3warm.testing` has `fake_s3`, an S3 in memory for the tests of your handler.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from s3warm import machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from s3warm import aio as aio
     from s3warm import emf as emf  # so that `s3warm.emf` is known where `s3warm` was imported
     from s3warm import otel as otel
     from s3warm import powertools as powertools
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         get,
         get_many,
         glob,
+        inject,
         invalidate,
         load,
         open,  # noqa: A004  # it is what it says: s3warm.open
@@ -105,6 +107,7 @@ __all__ = [
     "get",
     "get_many",
     "glob",
+    "inject",
     "invalidate",
     "load",
     "open",
@@ -120,7 +123,7 @@ __version__ = "0.1.0"
 
 
 # Modules that are reached as `s3warm.emf` after `import s3warm`, and loaded then.
-_LATER = ("emf", "otel", "powertools")
+_LATER = ("aio", "emf", "otel", "powertools")
 
 
 if not TYPE_CHECKING:  # or each misspelt name would be an object to type checkers

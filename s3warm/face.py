@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from pathlib import Path
-    from typing import BinaryIO, TypeVar
+    from typing import Any, BinaryIO, TypeVar
 
     from s3warm.front import Request
+    from s3warm.injection import Injection
     from s3warm.keys import Missing
 
     S = TypeVar("S", bound=str | tuple[str, str])
@@ -67,6 +68,7 @@ __all__ = [
     "get",
     "get_many",
     "glob",
+    "inject",
     "invalidate",
     "load",
     "open",
@@ -192,6 +194,53 @@ def open(  # noqa: A001  # it is what it says: s3warm.open
     return default_cache().open(bucket, key, version_id=version_id, ttl=ttl, request=request)
 
 
+def inject(
+    sources: Mapping[str, str | tuple[str, str] | Callable[[], object]] | None = None,
+    /,
+    *,
+    transform: Any = None,
+    ttl: float | timedelta | None = None,
+    **named: str | tuple[str, str] | Callable[[], object],
+) -> Injection:
+    """A decorator that gives a handler objects of S3, decoded if you like, as arguments by the names of its parameters.
+
+    What memory holds fresh is given at once. All that is missing is fetched at the same time, and within the time that the invocation has left
+    if the last argument is a context of Lambda's (see `deadline`); the handler itself is under no deadline but its own. What a caller gives
+    for a parameter is taken as it is, and nothing is fetched for it: tests give `handler(event, None, flags={})`. The decorator may be
+    stacked, each with a `transform` and a `ttl` of its own, and decorates functions, methods and `async def`s, whose event loop goes on meanwhile.
+
+    Args:
+        sources: sources by name, for parameters that are called `transform` or `ttl`: `inject({"ttl": "s3://cfg/ttl.txt"})`.
+        transform: of all objects of this decorator; as `get` has it.
+        ttl: as `get` has it, for all objects of this decorator.
+        **named: by the parameter's name `"s3://bucket/key"`, `(bucket, key)`, or a function without arguments that gives a value:
+            `model=lambda: s3warm.load("models", "net.onnx", loader=InferenceSession)`. Functions are called one after the other, in the handler's
+            thread; for an `async def` in another one, but such as are an `async def` themselves are awaited.
+
+    Raises:
+        TypeError: a source is none, there are none, or two for one parameter; or, where it decorates: the handler has no such parameter, or is a
+            generator. Calls of the handler raise what `get` raises.
+        ValueError: a source cannot name an object, the TTL is negative, or there is no such transform.
+
+    Example:
+        >>> from s3warm.testing import fake_s3
+        >>> import s3warm
+        >>> @s3warm.inject(flags="s3://cfg/flags.json", transform="json", ttl=60)
+        ... def handler(event, context, *, flags):
+        ...     return flags["dark"]
+        >>> with fake_s3({"s3://cfg/flags.json": b'{"dark": true}'}) as s3:
+        ...     handler({}, None)
+        ...     handler({}, None, flags={"dark": False})
+        ...     len(s3.requests)
+        True
+        False
+        1
+    """
+    from s3warm.injection import inject as injection
+
+    return injection(sources, named, transform, ttl)
+
+
 def invalidate(
     bucket: str,
     key: str | Missing = MISSING,
@@ -231,5 +280,5 @@ def budgets() -> Budgets:
 
 # What `help` shows.
 for _name, _value in list(globals().items()):
-    if getattr(_value, "__module__", None) == __name__:
+    if getattr(_value, "__module__", None) == __name__ and hasattr(Cache, _name):
         _value.__doc__ = getattr(Cache, _name).__doc__

@@ -15,9 +15,10 @@ from s3warm.keys import MISSING, locate, locate_tree
 from s3warm.ledger import Ledger
 from s3warm.metrics import Announcer, Counters, Stats, Troubles
 from s3warm.notices import Notices
-from s3warm.origin.boto import BotoRequests, client_namespace, memory_to_come
+from s3warm.origin.boto import BotoRequests, memory_to_come
 from s3warm.origin.choice import ChosenRequests
 from s3warm.origin.fetch import ConditionalFetch
+from s3warm.origin.identity import client_namespace
 from s3warm.origin.offline import OfflineRequests
 from s3warm.origin.places import suits
 from s3warm.rules import budget

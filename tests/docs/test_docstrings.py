@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 NAMES = public.names()
 FUNCTIONS = [each for each in NAMES if inspect.isroutine(each.value)]
 CLASSES = [each for each in NAMES if inspect.isclass(each.value)]
-BY_NAME = {each.name.rpartition(".")[2]: each for each in NAMES if each.owner is None}
+BY_NAME = {
+    each.name.rpartition(".")[2]: each for each in reversed(NAMES) if each.owner is None
+}  # s3warm's own, where two have it
 
 
 def name_of(each: Public) -> str:
@@ -177,6 +179,10 @@ def test_it_names_what_it_raises_when_s3_does_not_answer_well(each: Public) -> N
         ("preload", ["s3://bucket/key"], {"strict": True}, s3warm.PreloadError),
         ("glob", ["bucket/*"], {}, ValueError),
         ("glob", ["s3://bucket/*"], {"limit": -1}, ValueError),
+        ("inject", [], {}, TypeError),
+        ("inject", [], {"flags": 1}, TypeError),
+        ("inject", [], {"flags": "flags.json"}, ValueError),
+        ("inject", [], {"flags": "s3://bucket/key", "ttl": -1}, ValueError),
         ("configure", [], {"ttl": "soon"}, s3warm.ConfigurationError),
         ("configure", [], {"tttl": 1}, s3warm.ConfigurationError),
         ("configure", [1], {}, TypeError),

@@ -34,12 +34,15 @@ LAYERS: list[list[str]] = [
     ["tiers.base", "origin.base"],  # contracts
     ["ledger", "origin.dates", "tiers.own"],
     [
+        "crew",
         "explanation",
         "globbing",
+        "handlers",
         "origin.answers",
         "origin.buffer",
         "origin.failures",
         "origin.heads",
+        "origin.identity",
         "origin.integrity",
         "origin.intime",
         "origin.mocked",
@@ -85,7 +88,7 @@ LAYERS: list[list[str]] = [
     ["tiers.audit", "tiers.handing", "tiers.lasting"],
     ["tiers.disk"],
     ["absence", "arrival", "front", "making", "watch"],  # orchestration
-    ["revalidation", "unmeasured"],
+    ["revalidation", "taskflight", "unmeasured"],
     ["bodies", "calls", "filing", "trees"],
     ["decoding"],
     ["finder"],
@@ -94,7 +97,11 @@ LAYERS: list[list[str]] = [
     ["bulk"],
     ["factory"],  # assembly
     ["default"],
-    ["shared"],
+    ["near", "shared"],
+    ["awaiting"],
+    ["asyncfiles"],
+    ["aio"],
+    ["injection"],
     ["browsing", "face", "lambda_hooks", "measured", "testing"],  # integrations
     ["emf", "fsspec", "otel", "powertools"],
     ["simulation.classic", "simulation.s3fifo", "simulation.tinylfu", "simulation.trace"],  # the policy beside its peers

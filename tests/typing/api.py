@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from aws_lambda_powertools import Metrics as PowertoolsMetrics
 
@@ -50,6 +50,34 @@ def functions() -> None:
     s3warm.clear()
     s3warm.configure(ttl=60, directory=Path("/tmp/x"))
     s3warm.configure(Settings(ttl=60), client=object(), on_event=print)
+
+
+async def asynchronous(cache: Cache) -> None:
+    assert_type(await s3warm.aio.get("bucket", "key"), bytes)
+    assert_type(await s3warm.aio.get("s3://bucket/key", ttl=timedelta(minutes=1)), bytes)
+    assert_type(await s3warm.aio.get("bucket", "key", transform="text", size_of=len), str)
+    assert_type(await s3warm.aio.get("bucket", "key", transform=len), int)
+    assert_type(await s3warm.aio.load("bucket", "key", loader=lambda path: path.suffix), str)
+    assert_type(await s3warm.aio.entry("bucket", "key"), Entry)
+    assert_type(await s3warm.aio.path("bucket", "key"), Path)
+    assert_type(await s3warm.aio.tree("bucket", "prefix"), Path)
+    async with s3warm.aio.as_file("bucket", "key") as path:
+        assert_type(path, Path)
+    with await s3warm.aio.open("bucket", "key") as file:
+        assert_type(file.read(), bytes)
+    assert_type(await s3warm.aio.get_many([("bucket", "key")]), dict[tuple[str, str], bytes])
+    assert_type(await s3warm.aio.glob("s3://bucket/*"), list[str])
+    assert_type(await s3warm.aio.preload("s3://bucket/key", lambda: s3warm.path("bucket", "key")), PreloadReport)
+    await s3warm.aio.release("bucket", "key")
+    await s3warm.aio.invalidate("bucket", "key")
+    await s3warm.aio.clear()
+    own = s3warm.aio.AsyncCache(cache)
+    assert_type(await own.get("bucket", "key"), bytes)
+    assert_type(own.cache, Cache)
+    await s3warm.aio.get("bucket", None)  # type: ignore[call-overload]
+    await s3warm.aio.get("bucket", "key", tll=60)  # type: ignore[call-overload]
+    await s3warm.aio.path("bucket", "key", mode="r")  # type: ignore[call-arg]
+    s3warm.aio.AsyncCache("cache")  # type: ignore[arg-type]
 
 
 def many() -> None:
@@ -204,3 +232,45 @@ def measured(powertools: PowertoolsMetrics) -> None:
     s3warm.configure(on_event=s3warm.otel.instrument())
     s3warm.emf.metrics(names=())  # type: ignore[call-arg]
     s3warm.powertools.add_metrics(print)  # type: ignore[arg-type]
+
+
+class Handlers:
+    @s3warm.inject(flags=("bucket", "key"), transform="json")
+    def handle(self, event: str, context: object, *, flags: dict[str, bool]) -> int:
+        return len(flags)
+
+
+def injected() -> None:
+    @s3warm.inject(flags="s3://bucket/flags.json", transform="json", ttl=timedelta(minutes=1))
+    @s3warm.inject({"ttl": "s3://bucket/ttl"}, model=lambda: s3warm.path("bucket", "model"), transform=int)
+    def handler(event: dict[str, str], context: object, *, flags: dict[str, bool], ttl: int, model: Path) -> bytes:
+        return model.read_bytes()
+
+    @s3warm.inject(flags="s3://bucket/flags.json")
+    async def slow(event: dict[str, str], context: object, *, flags: bytes) -> bytes:
+        return flags
+
+    @s3warm.inject(flags="s3://bucket/flags.json")
+    def no_handler(*, flags: bytes) -> bytes:
+        return flags
+
+    @s3warm.inject(flags="s3://bucket/flags.json")
+    def loose(event: dict[str, Any], context: Any, **more: Any) -> dict[str, Any]:
+        return more
+
+    async def use() -> None:
+        assert_type(await slow({}, None), bytes)
+
+    print(use)
+    # What a handler returns is kept; its callers give what they like of its parameters.
+    assert_type(handler({"key": "value"}, None), bytes)
+    assert_type(handler(event={}, context=None, flags={}, ttl=1), bytes)
+    assert_type(Handlers().handle("event", None), int)
+    assert_type(no_handler(), bytes)
+    assert_type(no_handler(flags=b"{}"), bytes)
+    assert_type(loose({}, None), dict[str, Any])
+    s3warm.inject(flags=1)  # type: ignore[arg-type]
+    s3warm.inject(flags=len)  # type: ignore[arg-type]
+    s3warm.inject(flags="s3://bucket/key", ttl="60")  # type: ignore[arg-type]
+    s3warm.inject(handler)  # type: ignore[arg-type]
+    s3warm.inject(flags="s3://bucket/key")("handler")  # type: ignore[arg-type]
