@@ -52,6 +52,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 OBJECTS = {
     "s3://my-config/flags.json": b'{"greeting": "hello"}',
     "s3://my-models/prices.sqlite": a_database(),
+    "s3://my-models/prices.json": b'{"price": 9.5}',
     "s3://my-models/bert/tokenizer.json": b"{}",
     "s3://my-models/day.zip": an_archive(),
 }
@@ -59,6 +60,7 @@ ANSWERS = [
     {"greeting": "hello"},
     {"greeting": "hello", "parts": 1, "model": ".sqlite"},
     {"price": 9.5, "tokenizer": "{}", "first": "1"},
+    {"greeting": "hello", "price": 9.5},
 ]
 MIB = 2**20
 
@@ -200,7 +202,7 @@ def test_first_screen_has_a_handler_of_eight_lines() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert README.count("\n") < 450
+    assert README.count("\n") < 400
 
 
 def test_demo_block_is_there_to_be_filled() -> None:
@@ -269,7 +271,7 @@ def test_cases_have_names_of_their_own() -> None:
 
 
 def test_all_that_is_noted_stands_in_the_table_of_what_was_tried() -> None:
-    rows = table(section("What was tried"), "what")
+    rows = table((ROOT / "tests/faults/README.md").read_text(encoding="utf-8"), "what")
     assert [cells[0] for cells in rows] == list(ROWS.values())
     for _, tried, outcome in rows:
         assert re.search(r"[0-9]", tried), "counts, not words"
