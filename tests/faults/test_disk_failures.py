@@ -26,6 +26,8 @@ from tests.support.orphans import orphans
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.faults
+
 URI = "s3://disk/object"
 
 

@@ -21,6 +21,8 @@ SIZE = 64 * MIB
 PROCESSES = 16
 STALLS = 4
 
+pytestmark = pytest.mark.faults
+
 
 class Outcome(NamedTuple):
     """What came of it."""

@@ -6,10 +6,12 @@ and the requests as S3 saw them.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from s3warm import Cache
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from s3warm import Settings
     from s3warm.origin.base import Requests
+
+# Each client reads botocore's models anew, which is most of what a test of this kind would take: once for a process is enough.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 BUCKET = "flows"
 _buckets = itertools.count()
