@@ -40,7 +40,7 @@ def metrics(
 ) -> Measured:
     """Print the metrics of each call of a handler, or of a block, on standard output, as one line that CloudWatch understands.
 
-    A decorator and a context manager in one; `s3warm.measured.Measured` says what is counted. A line has those of the chosen metrics that
+    A decorator and a context manager in one; it counts what the process does with the cache meanwhile. A line has those of the chosen metrics that
     are not 0: what is not sent costs nothing, so let alarms take missing data for good. Latencies beyond a hundred come in further lines, as
     the format demands.
 

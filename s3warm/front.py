@@ -150,7 +150,7 @@ class Front:
         ttl: float | timedelta | None = None,
         request: Request | None = None,
         transform: Any = None,
-        size_of: Measure | None = None,
+        size_of: Callable[[Any], int] | None = None,
     ) -> Any:
         """`get`, with its options by their names, which `inspect.signature` finds here."""
         if transform is None:

@@ -37,7 +37,7 @@ def add_metrics(
 ) -> Measured:
     """Add to Powertools' metrics what each call of a handler, or a block, does with the cache.
 
-    A decorator and a context manager in one; `s3warm.measured.Measured` says what is counted. It belongs below Powertools' `log_metrics`,
+    A decorator and a context manager in one; it counts what the process does with the cache meanwhile. It belongs below Powertools' `log_metrics`,
     which prints when the handler is over. Namespace and dimensions are Powertools'.
 
     Args:

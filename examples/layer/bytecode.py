@@ -1,7 +1,9 @@
 """Bytecode for a layer, which is read-only in Lambda: without it every cold start compiles what it imports.
 
 It is compiled unchecked (PEP 552): Python takes it without a look at the time or the text of the source, so that it holds whatever time
-the unpacked files have, and is the same each time that it is made.
+the unpacked files have, and is the same each time that it is made. What a function never looks at is left out of it, as each environment
+would read and keep it: docstrings, annotations of parameters, columns for tracebacks, and what stands under `if TYPE_CHECKING`. `assert` stays,
+and so do the annotations of classes, which are the fields of records. The sources are as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +18,37 @@ from pathlib import Path
 __all__ = ["bytecode", "interpreter"]
 
 _PLACE = "/opt/python"  # where Lambda unpacks a layer, for tracebacks
+
+# Run by the interpreter that it is for: the folder, and where its files will lie.
+_COMPILE = """
+import ast, importlib.util, marshal, pathlib, sys
+
+class Bare(ast.NodeTransformer):
+    def visit(self, node):
+        node = self.generic_visit(node)
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, documented) and node.body and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse
+        if isinstance(getattr(node, "body", None), list) and not node.body and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]
+        return node
+
+folder, place = sys.argv[1:]
+for path in sorted(pathlib.Path(folder).rglob("*.py")):
+    source, name = path.read_bytes(), path.relative_to(folder)
+    tree = ast.fix_missing_locations(Bare().visit(ast.parse(source)))
+    code = compile(tree, f"{place}/{name}", "exec", dont_inherit=True, optimize=0)
+    unchecked = (1).to_bytes(4, "little")
+    target = pathlib.Path(importlib.util.cache_from_source(path, optimization=""))
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source) + marshal.dumps(code))
+"""
 
 
 def interpreter(python: str) -> str | None:
@@ -42,8 +75,8 @@ def bytecode(files: Mapping[str, bytes], compiler: str) -> dict[str, bytes]:
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(files[name])
-        command = [compiler, "-I", "-m", "compileall", "-q", "-o", "0", "--invalidation-mode", "unchecked-hash"]
-        done = subprocess.run([*command, "-s", folder, "-p", _PLACE, folder], capture_output=True, text=True, check=False)
+        command = [compiler, "-I", "-X", "no_debug_ranges", "-W", "ignore", "-c", _COMPILE, folder, _PLACE]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{compiler} cannot compile the layer:\n{done.stdout}{done.stderr}")
         return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*.pyc")}

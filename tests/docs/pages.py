@@ -7,7 +7,9 @@ other functions say "See `Cache.entry`".) What pdoc cannot know is mended here: 
 
 from __future__ import annotations
 
+import functools
 import inspect
+import operator
 import re
 import types
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -40,6 +42,7 @@ def build(directory: Path) -> None:
     Raises:
         ValueError: a docstring speaks of an attribute that there is not.
     """
+    _keep_own_texts()
     pdoc.render.configure(docformat="google", show_source=False, footer_text="")
     homes = {name.rpartition(".")[2]: name.rpartition(".")[0] for name, _, owner in public.names() if owner is None}
     pages = {name: pdoc.doc.Module.from_name(name) for name in public.modules()}
@@ -57,6 +60,16 @@ def build(directory: Path) -> None:
         file.write_text(pdoc.render.html_module(page, pages))
     (directory / "index.html").write_text(pdoc.render.html_index(pages))
     (directory / "search.js").write_text(pdoc.render.search_index(pages))
+
+
+def _keep_own_texts() -> None:
+    """`get` shows the signature of another function, which pdoc would take for the whole of it."""
+    for _, value, _ in public.names():
+        function = getattr(value, "__func__", value)
+        if hasattr(function, "__wrapped__") and inspect.isfunction(function):
+            signature = inspect.signature(function)
+            vars(function).pop("__wrapped__")
+            vars(function)["__signature__"] = signature
 
 
 def _drop_plumbing(pages: dict[str, pdoc.doc.Module]) -> None:
@@ -144,11 +157,22 @@ def _mend_signature(page: pdoc.doc.Function, homes: dict[str, str]) -> None:
 
 def _option_types() -> dict[str, Any]:
     import os
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from s3warm.rules.budget import Share
+    from s3warm.rules.prefixes import Rule
 
-    return get_type_hints(Options, localns={"os": os, "timedelta": timedelta, "Share": Share})
+    known = {
+        "os": os,
+        "timedelta": timedelta,
+        "Mapping": Mapping,
+        "Sequence": Sequence,
+        "Any": Any,
+        "Rule": Rule,
+        "Share": Share,
+    }
+    return get_type_hints(Options, localns=known)
 
 
 def _type(annotation: Any, homes: dict[str, str]) -> Any:
@@ -157,7 +181,7 @@ def _type(annotation: Any, homes: dict[str, str]) -> Any:
         return annotation
     alternatives = get_args(annotation)
     if Missing in alternatives:  # the second of two arguments, or none: the sentence says so
-        (annotation,) = (each for each in alternatives if each is not Missing)
+        annotation = functools.reduce(operator.or_, (each for each in alternatives if each is not Missing))
     text = (
         annotation.__name__
         if isinstance(annotation, type) and not get_args(annotation)
