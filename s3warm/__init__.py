@@ -128,30 +128,22 @@ _LATER = ("aio", "emf", "otel", "powertools")
 
 if not TYPE_CHECKING:  # or each misspelt name would be an object to type checkers
 
-    def _load(name: str) -> object:
-        from importlib import import_module
-
-        return import_module(name)
-
-    class _Later(type(os)):
-        """Stands in for a module, which takes its place, here and in `sys.modules`, with the first name that is used."""
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(_load(self.__name__), name)
-
     def __getattr__(name: str) -> object:
         """Load everything with the first name that is used (PEP 562), which takes 12 ms; `import s3warm` takes 1."""
         if name in _LATER:
-            return _load(f"s3warm.{name}")
+            from importlib import import_module
+
+            return import_module(f"s3warm.{name}")
         if name not in __all__ and name != "errors":
             raise AttributeError(f"module 's3warm' has no attribute {name!r}")
         from s3warm import face
+        from s3warm.later import promise
 
         own = globals()
         for each in __all__:
             own.setdefault(each, getattr(face, each))  # unless somebody has put another in its place
         for each in _LATER:
-            own.setdefault(each, _Later(f"s3warm.{each}"))
+            own.setdefault(each, promise(f"s3warm.{each}"))
         # CPython does not specialise look-ups in a module that has this function: each hit would cost 15 % more.
         own.pop("__getattr__", None)
         return own[name]

@@ -143,11 +143,13 @@ class Making:
         too_many = [other for other in others if other not in same_line and other.decoder != decoder.key][: 1 - AT_MOST]
         for other in (*same_line, *too_many):
             self._memory.drop(other)
-        if not self._memory.put_value(slot) and slot.size > self._memory.usage().budget:
+        displaced = self._memory.beside
+        self._memory.put_value(slot)
+        if self._memory.beside is slot and displaced is not None and displaced.object != where:
             self._troubles.report(
-                "large value",
-                f"what {decoder.name} makes of {where} takes {slot.size:,} bytes, and memory has no room for it beside others: it is made "
-                "anew each time; raise memory_budget",
+                "large values",
+                f"what {decoder.name} makes of {where} takes {slot.size:,} bytes, more than the memory budget, and so did that of "
+                f"{displaced.object}: only the last one is kept; raise memory_budget",
                 uri=str(where),
             )
         self._memory.drop_unused(where)

@@ -145,6 +145,8 @@ if TYPE_CHECKING:
             """All values that were made of bodies, by what made them: `values[decoder][bucket][key]`; likewise."""
             ...
 
+        beside: ValueSlot | None  # the one value that alone is larger than the budget
+
         def value(self, key: ObjectKey, decoder: object) -> ValueSlot | None:
             """What a decoder made of the object, fresh or not."""
             ...

@@ -58,7 +58,7 @@ class MemoryTier:
         # Guarded by _lock: the order of eviction, the bytes of all slots, hits of slots that are gone.
         self._order = Order()
         self._held = 0
-        self._beside: ValueSlot | None = None  # the one value that is larger than the budget, and not in `_held`
+        self.beside: ValueSlot | None = None  # the one value that is larger than the budget, and not in `_held`
         self._entries = 0
         self._gone_hits = 0
 
@@ -275,9 +275,10 @@ class MemoryTier:
 
     def _keep_beside(self, slot: ValueSlot) -> None:
         """A value that never fits, a model perhaps, is kept all the same, in the place of the last such: to make it anew each time is worse."""
-        if self._beside is not None:
-            self._remove(self._beside)
-        self._beside = slot
+        if self.beside is not None:
+            self._counters.evictions += 1
+            self._remove(self.beside)
+        self.beside = slot
         self._decoded.add(slot)
 
     def _weight(self, slot: Slot | ValueSlot) -> float:
@@ -313,8 +314,8 @@ class MemoryTier:
             self._unlink(victim.item)
 
     def _remove(self, slot: Filed) -> None:
-        if isinstance(slot, ValueSlot) and slot is self._beside:
-            self._beside = None
+        if isinstance(slot, ValueSlot) and slot is self.beside:
+            self.beside = None
             self._decoded.remove(slot)
             self._gone_hits += slot.hits
             return

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "s3warm"
 
 # From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
 LAYERS: list[list[str]] = [
-    ["chance", "hashing", "record"],  # ground
+    ["chance", "hashing", "later", "record"],  # ground
     ["terms"],
     ["keys", "report"],
     ["errors", "metrics"],

@@ -80,6 +80,45 @@ async def asynchronous(cache: Cache) -> None:
     s3warm.aio.AsyncCache("cache")  # type: ignore[arg-type]
 
 
+def values(numbers: bytes | bytearray) -> None:
+    def parse(body: bytes) -> dict[str, int]:
+        return {"n": len(body)}
+
+    class Model:
+        def __init__(self, path: Path) -> None: ...
+
+    assert_type(s3warm.get("bucket", "key", transform="text"), str)
+    assert_type(s3warm.get("s3://bucket/key", transform="json"), Any)
+    assert_type(s3warm.get("bucket", "key", transform=parse), dict[str, int])
+    assert_type(s3warm.get("bucket", "key", transform=parse, ttl=0, size_of=len), dict[str, int])
+    assert_type(Cache().get("bucket", "key", transform=int, version_id="v1"), int)
+    assert_type(s3warm.get("bucket", "key", transform=None), bytes)
+    assert_type(s3warm.load("bucket", "key", loader=Model), Model)
+    assert_type(s3warm.load("s3://bucket/prefix/", loader=lambda path: path.name, ttl=60), str)
+    s3warm.get("bucket", "key", transform="yaml")  # type: ignore[call-overload]
+    s3warm.get("bucket", "key", transform=7)  # type: ignore[call-overload]
+    s3warm.get("bucket", "key", size_of=len)  # type: ignore[call-overload]
+    s3warm.load("bucket", "key")  # type: ignore[call-arg]
+    s3warm.load("bucket", "key", loader="json")  # type: ignore[arg-type]
+
+    payer = {"RequestPayer": "requester"}
+    assert_type(s3warm.get("bucket", "key", request=payer), bytes)
+    assert_type(s3warm.get("bucket", "key", request={"SSECustomerKey": b"k"}, transform="text"), str)
+    assert_type(s3warm.path("bucket", "key", request=payer), Path)
+    s3warm.release("bucket", "key", request=payer)
+    s3warm.get("bucket", "key", request="requester")  # type: ignore[call-overload]
+
+    assert_type(s3warm.put("bucket", "key", numbers, content_type="text/plain", metadata={"a": "b"}), Entry)
+    assert_type(s3warm.put("s3://bucket/key", b"body"), Entry)
+    s3warm.put("bucket", "key", "text")  # type: ignore[arg-type]
+    s3warm.configure(rules={"s3://bucket/": {"ttl": 5, "disk": False}})
+    s3warm.configure(rules=5)  # type: ignore[arg-type]
+    try:
+        s3warm.get("bucket", "key", transform="json")
+    except s3warm.TransformError as error:
+        assert_type(error.__cause__, BaseException | None)
+
+
 def many() -> None:
     uris = s3warm.glob("s3://bucket/**/*.json", limit=50)
     assert_type(uris, list[str])
