@@ -171,6 +171,7 @@ class Front:
         return self._value(*asked(bucket, key, version_id, ttl, request), transform, size_of)
 
     get.__wrapped__ = _get  # type: ignore[attr-defined]
+    _get.__qualname__ = get.__qualname__ = "Cache.get"  # for errors of calls
 
     def _may_be_prolonged(self, slot: Any) -> bool:
         """Whether it is fresh, and only the first hit of a second, at which the memory is looked at; which may evict this very slot."""
@@ -215,7 +216,8 @@ class Front:
         """What `loader` makes of an object's file: an `onnxruntime.InferenceSession`, what `joblib.load` gives, a connection of `sqlite3`.
 
         Made once and kept, like the values of `get`, until the object changes; its file (see `path`) stays as it is as long as the value
-        lives, in memory or with whoever got it. A key that ends in a slash names all below it: the loader gets the directory (see `tree`).
+        lives, in memory or with whoever got it. The loader runs in the thread that asks first, a thread of `preload` or of `aio` perhaps: a
+        connection of `sqlite3` is for all of them with `check_same_thread=False`. A key that ends in a slash names all below it: the loader gets the directory (see `tree`).
 
         Args:
             bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.

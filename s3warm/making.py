@@ -114,9 +114,8 @@ class Making:
         except ObjectTooLargeError:
             raise
         except Exception as error:
-            # Not what it says of itself, as that may quote the body.
             kind = type(error).__name__
-            message = f"{where} could not be decoded by {decoder.name}: {kind}"
+            message = f"{where} could not be decoded by {decoder.name}: {kind}{_raised_at(error, decoder)}"
             self._counters.decode_errors += 1
             self._announcer.note(Event("decode_failed", where.bucket, where.key, entry.size, detail=kind))
             self._troubles.report(trouble, f"{message}; where there is a value from before, it is served on", uri=str(where))
@@ -153,6 +152,16 @@ class Making:
                 uri=str(where),
             )
         self._memory.drop_unused(where)
+
+
+def _raised_at(error: Exception, decoder: Decoder) -> str:
+    """What JSON says of itself; of a user's function only the line, as what it says may quote the body."""
+    if isinstance(decoder.key, str):
+        return f" ({error})"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def _counted(size: object) -> int:

@@ -23,7 +23,17 @@ NAMES = (*Stats._fields, LATENCY)
 
 # Each custom metric costs some $0.30 a month for each function (https://aws.amazon.com/cloudwatch/pricing/): these tell whether the cache
 # does its work, whether S3 does, and what goes wrong.
-USUAL = ("memory_hits", "disk_hits", "misses", "stale_served", "errors", "origin_requests", "origin_bytes", LATENCY)
+USUAL = (
+    "memory_hits",
+    "disk_hits",
+    "misses",
+    "stale_served",
+    "errors",
+    "decode_errors",
+    "origin_requests",
+    "origin_bytes",
+    LATENCY,
+)
 
 _TIMED = frozenset(("fetched", "replaced", "revalidated"))
 

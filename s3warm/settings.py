@@ -270,6 +270,9 @@ def switch(name: str, environ: Mapping[str, str]) -> bool:
 def _checked(setting: Setting, value: Any, shown_as: str) -> Any:
     try:
         return setting.parse(value)
+    except values.Unacceptable as error:
+        why = f": {error}" if error.args else ""
+        raise ConfigurationError(f"{shown_as}={_shown(value)} is not understood; accepted: {setting.accepts}{why}") from error
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ConfigurationError(f"{shown_as}={_shown(value)} is not understood; accepted: {setting.accepts}") from error
 

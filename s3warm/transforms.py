@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoder", "code_of", "described", "loading", "transforming"]
 
+_ASYNCHRONOUS = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR: `inspect` would cost a start 7 ms
 PIECE = 2**20  # bytes of what is inflated at a time
 
 
@@ -34,7 +35,8 @@ def transforming(transform: object, largest: Callable[[], int]) -> Decoder:
     """
     if isinstance(transform, str):
         if transform not in _NAMED:
-            raise ValueError(f'transform {transform!r} is none: give "json", "text" or a function of the bytes')
+            hint = ", such as base64.b64decode" if transform == "binary" else ""
+            raise ValueError(f'transform {transform!r} is none: give "json", "text" or a function of the bytes{hint}')
         named = _NAMED[transform]
         return Decoder(transform, lambda entry: named(_plain(entry, largest)), transform)
     function = _checked(transform, "transform", 'must be "json", "text" or a function of the bytes')
@@ -53,8 +55,9 @@ def loading(loader: object) -> Decoder:
 
 def described(function: Callable[..., Any]) -> str:
     """A function by its qualified name, and where it stands."""
-    named = getattr(function, "func", function)  # functools.partial
-    name = str(getattr(named, "__qualname__", type(named).__qualname__))
+    named = getattr(function, "func", function)
+    prefix = "" if named is function else "partial of "  # functools.partial
+    name = prefix + str(getattr(named, "__qualname__", type(named).__qualname__))
     code = getattr(named, "__code__", None)
     return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name
 
@@ -73,6 +76,11 @@ def code_of(key: Any) -> object:
 def _checked(function: object, name: str, accepted: str) -> Callable[..., Any]:
     if not callable(function):
         raise TypeError(f"{name} {accepted}, not {type(function).__name__}: {function!r}")
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is not None and code.co_flags & _ASYNCHRONOUS:
+        raise TypeError(
+            f"{name} {described(function)} is asynchronous: give a plain function, which s3warm.aio runs in a thread"
+        )
     try:
         hash(function)
     except TypeError:

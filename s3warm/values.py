@@ -173,16 +173,23 @@ def rules(value: Any) -> tuple[Rule, ...]:
 
 def _rule(prefix: Any, given: dict[str, Any]) -> Rule:
     if not isinstance(prefix, str) or not prefix.startswith("s3://") or prefix == "s3://" or prefix.startswith("s3:///"):
-        raise Unacceptable
+        raise Unacceptable(f'the prefix {prefix!r} must begin with "s3://bucket"')
+    if "*" in prefix:
+        raise Unacceptable(f"the prefix {prefix!r} is no pattern: it is what URIs begin with")
     given.pop("prefix", None)
     disk = given.pop("disk", None)
-    if disk not in (None, True, False) or isinstance(disk, (int, float)) is not isinstance(disk, bool):
-        raise Unacceptable
-    ttl, stale = (seconds_or_none(given.pop(name, None)) for name in ("ttl", "stale_if_error"))
+    if disk is not None and not isinstance(disk, bool):
+        raise Unacceptable(f"disk of {prefix!r} must be True or False, not {disk!r}")
+    durations: dict[str, float | None] = {}
+    for field in ("ttl", "stale_if_error"):
+        try:
+            durations[field] = seconds_or_none(given.pop(field, None))
+        except (TypeError, ValueError):
+            raise Unacceptable(f"{field} of {prefix!r} must be seconds or a timedelta, 0 or more") from None
     if given:
-        raise Unacceptable
+        raise Unacceptable(f"{prefix!r} takes ttl, stale_if_error and disk, not {', '.join(map(repr, given))}")
     # "s3://bucket" is no prefix of the objects of "bucket-2".
-    return Rule(prefix if "/" in prefix[5:] else prefix + "/", ttl, stale, disk)
+    return Rule(prefix if "/" in prefix[5:] else prefix + "/", durations["ttl"], durations["stale_if_error"], disk)
 
 
 def _one_of(value: Any, *words: str) -> str:

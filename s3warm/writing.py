@@ -88,6 +88,8 @@ class Writing:
         if isinstance(body, Missing) and isinstance(key, (bytes, bytearray, memoryview)):
             key, body = MISSING, key
         where = locate(bucket, key, request=request)  # type: ignore[arg-type]  # it says so itself
+        if isinstance(body, Missing):
+            raise TypeError(f"put of {where} needs a body: bytes, as the last argument")
         if isinstance(body, str):
             raise TypeError(f"the body of {where} must be bytes, not str: encode it, as with text.encode()")
         if not isinstance(body, (bytes, bytearray, memoryview)):

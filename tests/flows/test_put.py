@@ -175,7 +175,7 @@ def test_nothing_is_written_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ((URI, "text"), {}, ValueError, "takes no second argument"),
         (("cfg", "key", "text"), {}, TypeError, "encode it"),
-        (("cfg", "key"), {}, TypeError, "must be bytes, not Missing"),
+        (("cfg", "key"), {}, TypeError, "needs a body"),
         (("cfg", "key", None), {}, TypeError, "must be bytes, not NoneType"),
         (("cfg", "key", b""), {"content_type": "a\r\nx: y"}, ValueError, "cannot be sent in a header"),
         (("cfg", "key", b""), {"metadata": {"a b": "c"}}, ValueError, "cannot be sent in a header"),

@@ -168,7 +168,24 @@ def test_a_setting_refuses_naming_itself_the_value_and_what_it_accepts(name: str
     with pytest.raises(ConfigurationError) as caught:
         Settings(**{name: value})
     accepts = next(setting.accepts for setting in TABLE if setting.name == name)
-    assert str(caught.value) == f"{name}={value!r} is not understood; accepted: {accepts}"
+    said, _, why = str(caught.value).partition(f" is not understood; accepted: {accepts}")
+    assert said == f"{name}={value!r}"
+    assert not why or name == "rules"
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"b/": {}}, "the prefix 'b/' must begin with"),
+        ({"s3://b/*.json": {}}, "is no pattern"),
+        ({"s3://b/": {"tttl": 5}}, "'s3://b/' takes ttl, stale_if_error and disk, not 'tttl'"),
+        ({"s3://b/": {"ttl": "x"}}, "ttl of 's3://b/' must be seconds"),
+        ({"s3://b/": {"disk": "no"}}, "disk of 's3://b/' must be True or False, not 'no'"),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_says_which(rules: Any, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Settings(rules=rules)
 
 
 def test_defaults() -> None:
