@@ -31,6 +31,7 @@ class Explanation(NamedTuple):
         refusal: what a call is told without asking S3, since that has just failed, or said that there is none (`negative_ttl`).
         last_modified: when the object was written, in seconds since the epoch.
         paused: seconds for which S3 is not asked for a stale copy, since it has just failed; 0 otherwise.
+        values: what is made of the object and kept in memory: what made it, and the bytes that it takes.
 
     Example:
         >>> from s3warm.testing import fake_s3
@@ -59,6 +60,7 @@ class Explanation(NamedTuple):
     refusal: str | None = None
     last_modified: float | None = None
     paused: float = 0.0
+    values: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> bool:
@@ -67,8 +69,9 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         name = f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
+        made = [f"  value     by {value}" for value in self.values]
         if self.age is None or self.expires_in is None or self.size is None:
-            return f"{name}\n  not held; {self.refusal or 'the next call fetches it'}"
+            return "\n".join((name, f"  not held; {self.refusal or 'the next call fetches it'}", *made))
         expiry = "expired: the next call revalidates it"
         if self.paused:
             expiry = f"expired; S3 failed a moment ago, and is left in peace for another {self.paused:.1f} s"
@@ -83,6 +86,7 @@ class Explanation(NamedTuple):
                 f"  size      {self.size:,} bytes{stored}",
                 f"  validated {self.age:.1f} s ago, {expiry}",
                 f"  verified  by {self.verified_by}",
+                *made,
             )
         )
 

@@ -303,7 +303,9 @@ class Cache(Bulk):
         if not held and where.key.endswith("/"):
             where = locate_tree(bucket, key)
             held = self._held(where)
-        return explain(where, held, self._clock(), self._revalidation.refusal(where), self._revalidation.pause(where))
+        explained = explain(where, held, self._clock(), self._revalidation.refusal(where), self._revalidation.pause(where))
+        made = self._memory.values_of(where)
+        return explained._replace(values=tuple(f"{slot.made_by}, {slot.size:,} bytes" for slot in made))
 
     def budgets(self) -> Budgets:
         """The bytes that each tier may hold, and what they were chosen from. Reads well when printed.

@@ -125,7 +125,7 @@ class Making:
         self._announcer.note(Event("decoded", where.bucket, where.key, entry.size, seconds, decoder.name))
         self._watch(where, decoder.name, value)
         known = Known(where, entry.info, entry.validated_at, entry.expires_at)
-        return ValueSlot(known, value, decoder.key, size=size, seconds=seconds)
+        return ValueSlot(known, value, decoder.key, made_by=decoder.name, size=size, seconds=seconds)
 
     def keep(self, slot: ValueSlot, decoder: Decoder) -> None:
         """Keep a value in memory, where it is found by its decoder, and let go of what nobody will find again."""

@@ -69,19 +69,20 @@ class Slot(Filed):
 
 
 class ValueSlot(Filed):
-    """A value that `decoder` made of a body, in so many `seconds`; `size` is what it takes, in bytes.
+    """A value that `decoder`, which is called `made_by`, made of a body, in so many `seconds`; `size` is what it takes, in bytes.
 
     `info` is of the body that S3 has now: where that could not be decoded, the value is one of before.
     """
 
-    __slots__ = ("__weakref__", "decoder", "seconds", "size", "value")
+    __slots__ = ("__weakref__", "decoder", "made_by", "seconds", "size", "value")
 
     decoder: Any
 
-    def __init__(self, known: Known, value: object, decoder: object, *, size: int, seconds: float) -> None:
+    def __init__(self, known: Known, value: object, decoder: object, *, made_by: str, size: int, seconds: float) -> None:
         self.object, self.info, self.validated_at, self.expires_at, _ = known
         self.value = value
         self.decoder = decoder
+        self.made_by = made_by
         self.size = size
         self.seconds = seconds
         super().__init__(float("inf"))

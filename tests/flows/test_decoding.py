@@ -257,6 +257,14 @@ def test_the_body_leaves_memory_where_only_the_value_is_used(s3: FakeS3) -> None
     assert statuses(s3) == [200], "the disk has it"
 
 
+def test_explain_tells_what_is_made_of_it(s3: FakeS3) -> None:
+    s3warm.get(BUCKET, KEY, transform="text", size_of=len)
+    assert s3warm.explain(BUCKET, KEY).values == ("text, 8 bytes",)
+    assert "  value     by text, 8 bytes" in str(s3warm.explain(BUCKET, KEY)).splitlines()
+    s3warm.clear()
+    assert s3warm.explain(BUCKET, KEY).values == ()
+
+
 def test_it_stays_where_it_is_used_as_well(s3: FakeS3) -> None:
     for _ in range(3):
         s3warm.get(BUCKET, KEY)
