@@ -24,15 +24,15 @@ class Later(type(sys)):  # type: ignore[misc]
     def __getattribute__(self, name: str) -> Any:
         if name != "__class__":
             _load(self)
-        return type(sys).__getattribute__(self, name)  # not super(): it is of another class by now
+        return object.__getattribute__(self, name)  # not of super(): it is of another class by now
 
     def __setattr__(self, name: str, value: object) -> None:
         _load(self)
-        type(sys).__setattr__(self, name, value)
+        object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         _load(self)
-        type(sys).__delattr__(self, name)
+        object.__delattr__(self, name)
 
 
 def promise(name: str) -> object:
