@@ -16,7 +16,7 @@ from s3warm.making import Making
 from s3warm.paths import Paths
 from s3warm.revalidation import Revalidation
 from s3warm.singleflight import SingleFlight
-from s3warm.writing import Writing
+from s3warm.writing import Writes, Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class ReadThrough(Front, Paths, Writing):
         self._slots = memory.slots
         self._values = memory.values
         self._flights: SingleFlight[Any] = SingleFlight()
+        self._writes = Writes()
         self._ledger = ledger
         self._look = ledger.look
         self._prolong = memory.prolong
@@ -93,6 +94,7 @@ class ReadThrough(Front, Paths, Writing):
         self._calls = Calls(self._flights, self._revalidation, counters, announcer)
         Paths.__init__(self, origin, files, ledger)
         self._making = Making(memory, anonymous, self._made, counters=counters, troubles=troubles, announcer=announcer)
+        self._give_back = self._making.give_back
         self._decoding = Decoding(
             memory,
             self._making,
@@ -172,6 +174,7 @@ class ReadThrough(Front, Paths, Writing):
     def renew(self) -> None:
         """This is a forked child: locks that another thread of the parent held are replaced, flights and connections are the parent's."""
         self._flights.renew()
+        self._writes = Writes()
         self._decoding.renew()
         self._ledger.renew()
         self._counters.renew()
@@ -194,7 +197,7 @@ class ReadThrough(Front, Paths, Writing):
         """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through."""
         self._flights.forget_all()
         self.release_all()
-        self._making.give_back()
+        self._give_back()
         for tier in self._tiers:
             tier.close()
         self._origin.close()
@@ -244,6 +247,7 @@ class ReadThrough(Front, Paths, Writing):
         )
 
     def _load(self, flight: Flight[Any], where: ObjectKey, bound: float | None, want: Bodies) -> Entry | Known:
+        self._give_back()
         # Memory is looked at once more: between this thread's first look and its flight, another flight may have ended.
         held = want.held(where)
         if held is not None and self._revalidation.is_fresh(held, bound):

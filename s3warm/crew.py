@@ -6,6 +6,7 @@ nothing and keep no process alive: after the response none is left but what is b
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -69,7 +70,8 @@ class Crew:
                     self._at_work -= 1
                     return
                 work = self._waiting.popleft()
-            work()
+            with contextlib.suppress(BaseException):  # or there would be a thread less from now on
+                work()
             del work  # or its result would live as long as this thread has nothing else to do
 
 

@@ -78,7 +78,6 @@ class Decoding:
     def loaded(self, where: ObjectKey, bound: float | None, loader: object, measure: Measure | None) -> Any:
         """See `Cache.load`."""
         decoder = loading(loader)
-        self._making.give_back()
         return self._given(where, bound, decoder, lambda flight: self._of_file(flight, where, bound, decoder, measure))
 
     def _given(self, where: ObjectKey, bound: float | None, decoder: Decoder, work: Callable[[Flight[Any]], Any]) -> Any:

@@ -6,6 +6,7 @@ Lambda sends what a handler prints to CloudWatch Logs, which turns lines of this
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -71,10 +72,12 @@ def metrics(
     dimensions = _function() if dimensions is None else _checked(dimensions)
 
     def send(found: list[Measure]) -> None:
-        for document in _documents(found, chosen, dimensions, int(time.time() * 1000)):
-            # In one piece: lines of several threads shall not mix.
-            sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
-        sys.stdout.flush()
+        # A handler does not fail for want of a standard output: it may be closed, or None.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            for document in _documents(found, chosen, dimensions, int(time.time() * 1000)):
+                # In one piece: lines of several threads shall not mix.
+                sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+            sys.stdout.flush()
 
     measured = Measured(send, only=only, cache=cache)
     for name in measured.names:

@@ -216,8 +216,9 @@ class Front:
         """What `loader` makes of an object's file: an `onnxruntime.InferenceSession`, what `joblib.load` gives, a connection of `sqlite3`.
 
         Made once and kept, like the values of `get`, until the object changes; its file (see `path`) stays as it is as long as the value
-        lives, in memory or with whoever got it. The loader runs in the thread that asks first, a thread of `preload` or of `aio` perhaps: a
-        connection of `sqlite3` is for all of them with `check_same_thread=False`. A key that ends in a slash names all below it: the loader gets the directory (see `tree`).
+        lives, in memory or with whoever got it; that of a `dict`, a `list` or a `tuple`, whose end cannot be watched, as long as memory has
+        it. The loader runs in the thread that asks first, one of `preload` or of `aio` perhaps: a connection of `sqlite3` is for all of them
+        with `check_same_thread=False`. A key that ends in a slash names all below it: the loader gets the directory (see `tree`).
 
         Args:
             bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally, as the only positional argument.
@@ -254,6 +255,8 @@ class Front:
             return value
         where, bound = asked(bucket, key, version_id, ttl, request)
         if where.key.endswith("/"):
+            if version_id is not None or request is not None:
+                raise ValueError(f"{where} is a tree, which takes neither version_id nor request: they are an object's")
             where = where._replace(tree=True)
         value = self._loaded(where, bound, loader, size_of)
         return value

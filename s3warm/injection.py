@@ -63,6 +63,13 @@ class Want(NamedTuple):
             return self.what()
         return front.get(self.what.bucket, self.what.key, **self.options)
 
+    async def awaited(self) -> Any:
+        """The value of an object, wherever it is."""
+        from s3warm import aio
+
+        assert isinstance(self.what, ObjectKey)
+        return await aio.get(self.what.bucket, self.what.key, **self.options)
+
 
 def inject(
     sources: Mapping[str, Source] | None, named: Mapping[str, Source], transform: Any, ttl: float | timedelta | None
@@ -182,7 +189,8 @@ def _take_from_signature(decorated: Any, handler: Callable[..., Any], names: set
 
 def _calling(handler: Callable[..., Any], wants: Sequence[Want], places: Places) -> Callable[..., Any]:
     def injected(*args: Any, **kwargs: Any) -> Any:
-        values, missing = _begin(wants, places, args, kwargs)
+        at_hand, missing = _wanted(wants, places, args, kwargs)
+        values = {want.name: want.value() for want in at_hand}
         if missing:
             with _in_time(args, kwargs):
                 _bring(missing, values)
@@ -193,7 +201,9 @@ def _calling(handler: Callable[..., Any], wants: Sequence[Want], places: Places)
 
 def _awaiting(handler: Callable[..., Any], wants: Sequence[Want], places: Places) -> Callable[..., Any]:
     async def injected(*args: Any, **kwargs: Any) -> Any:
-        values, missing = _begin(wants, places, args, kwargs)
+        at_hand, missing = _wanted(wants, places, args, kwargs)
+        # What is evicted in between must not hold up the event loop.
+        values = {want.name: await want.awaited() for want in at_hand}
         if missing:
             with _in_time(args, kwargs):
                 await _await(missing, values)
@@ -202,21 +212,18 @@ def _awaiting(handler: Callable[..., Any], wants: Sequence[Want], places: Places
     return injected
 
 
-def _begin(
+def _wanted(
     wants: Sequence[Want], places: Places, args: Sequence[object], kwargs: Mapping[str, object]
-) -> tuple[dict[str, Any], list[Want]]:
-    """The values that are at hand, and what has to be brought; nothing is done for what the caller gives."""
-    values: dict[str, Any] = {}
+) -> tuple[list[Want], list[Want]]:
+    """What is at hand, and what has to be brought; nothing is done for what the caller gives."""
+    at_hand: list[Want] = []
     missing: list[Want] = []
     for want in wants:
         position = places.get(want.name)
         if want.name in kwargs or (position is not None and position < len(args)):
             continue
-        if want.is_at_hand():
-            values[want.name] = want.value()
-        else:
-            missing.append(want)
-    return values, missing
+        (at_hand if want.is_at_hand() else missing).append(want)
+    return at_hand, missing
 
 
 def _in_time(args: Sequence[object], kwargs: Mapping[str, object]) -> AbstractContextManager[None]:
@@ -256,11 +263,10 @@ async def _await(missing: Sequence[Want], values: dict[str, Any]) -> None:
     """The event loop goes on meanwhile; functions that are no `async def` are called in a thread."""
     import asyncio
 
-    from s3warm import aio, awaiting
+    from s3warm import awaiting
 
     async def bring(want: Want) -> None:
-        assert isinstance(want.what, ObjectKey)
-        values[want.name] = await aio.get(want.what.bucket, want.what.key, **want.options)
+        values[want.name] = await want.awaited()
 
     objects, functions = _parted(missing)
     if objects:

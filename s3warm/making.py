@@ -165,6 +165,9 @@ def _raised_at(error: Exception, decoder: Decoder) -> str:
 
 
 def _counted(size: object) -> int:
-    if not isinstance(size, int) or size < 0:
+    # numpy's and pandas' sums are no `int`, and as good.
+    index = getattr(size, "__index__", None)
+    number: object = index() if index is not None and not isinstance(size, bool) else None
+    if not isinstance(number, int) or number < 0:
         raise TypeError(f"size_of must give a number of bytes, not {size!r}")
-    return size
+    return number

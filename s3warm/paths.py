@@ -47,6 +47,7 @@ class Paths:
     _memory: HotTier
     _counters: Counters
     _calls: Calls
+    _give_back: Callable[[], None]  # see `Making.give_back`: a file whose value is gone takes nobody's room
     _flights: SingleFlight[Any]
     _revalidation: Revalidation
 
@@ -242,6 +243,7 @@ class Paths:
                 self._look(float(self._clock()))
                 with self._calls.counted:
                     self._calls.begin(where, bound)
+                    self._give_back()
                     entry = self._finder.find(where, bound)
                 try:
                     return io.BufferedReader(PinnedFile(entry.path, entry.pin))
@@ -290,6 +292,7 @@ class Paths:
                 f"{where}: there is no disk to put a file (disk_budget is 0, or this is Windows); open() and get() need none"
             )
             raise DiskUnavailableError(message, bucket=where.bucket, key=where.key)
+        self._give_back()
         try:
             return self._finder.find(where, bound)
         except NoRoom as error:

@@ -136,7 +136,7 @@ TABLE: tuple[Setting, ...] = (
         (),
         values.rules,
         'a mapping of prefixes, like {"s3://bucket/prefix": {"ttl": 5, "disk": False}}, or that as JSON',
-        "other values below a prefix: of `ttl` and `stale_if_error`, and with `disk` False no body lies on disk (with True those of SSE-C may); "
+        "other values below a prefix: of `ttl` and `stale_if_error`, and with `disk` False no body lies on disk, nor a tree that has it (with True those of SSE-C may); "
         "the longest prefix that gives a value decides",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 
 __all__ = ["size_of"]
 
@@ -28,12 +29,14 @@ def size_of(value: object) -> int:
     """
     total, share, level, seen = float(_alone(value)), 1.0, [value], {id(value)}
     for _ in range(_LEVELS):
+        # The module that a function stands in is no part of it.
+        seen.update(id(getattr(part, name)) for part in level if type(part) is _FUNCTION for name in _SURROUNDINGS)
         references = gc.get_referents(*level)
         if len(references) > SAMPLE:
             share *= len(references) / SAMPLE
             # Not at equal distances: records repeat themselves, and one field would be met each time.
             references = [references[int(number * _GOLDEN % 1.0 * len(references))] for number in range(SAMPLE)]
-        level = [part for part in references if not isinstance(part, _SHARED) and id(part) not in seen]
+        level = [part for part in references if not issubclass(type(part), _SHARED) and id(part) not in seen]
         del references  # it refers to the parts
         if not level:
             break
@@ -49,8 +52,11 @@ def size_of(value: object) -> int:
 
 def _alone(part: object) -> int:
     """One object without what it refers to, as the allocator rounds it."""
-    buffer = getattr(part, "nbytes", 0) if not isinstance(part, int) else 0
-    size = sys.getsizeof(part)
+    size, buffer = 0, None
+    # By its type, and whatever it raises: a proxy answers for an object that may not be there.
+    with suppress(Exception):
+        size = sys.getsizeof(part)
+        buffer = None if issubclass(type(part), int) else getattr(part, "nbytes", None)
     return ((max(size, buffer) if isinstance(buffer, int) else size) + 15) & ~15
 
 
@@ -59,4 +65,5 @@ def _references(parts: list[object]) -> list[int]:
     return [max(1, count - _OWN) for count in map(sys.getrefcount, parts)]
 
 
+_FUNCTION, _SURROUNDINGS = type(size_of), ("__globals__", "__builtins__")
 _OWN = next(map(sys.getrefcount, [object()]))  # what the list and the call add

@@ -24,7 +24,7 @@ class Terms:
         fingerprint: what tells them from others.
         payer: who pays, or None.
         owner: the account that must own the bucket, or None.
-        customer_key: of SSE-C, 32 bytes, or None; also None in terms that were read from disk.
+        customer_key: of SSE-C, 32 bytes, or None; also None in terms that were read from disk or unpickled.
         encrypted: whether there is one.
     """
 
@@ -47,6 +47,10 @@ class Terms:
 
     def __repr__(self) -> str:
         return f"<{self.fingerprint}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # An entry that is pickled, into a queue or another cache, does not take the key along.
+        return Terms, (self.fingerprint, self.payer, self.owner)
 
     def parameters(self) -> dict[str, str | bytes]:
         """In boto3's words; it adds the key's MD5."""

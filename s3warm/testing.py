@@ -149,6 +149,9 @@ class FakeS3:
         """
         if not isinstance(body, bytes):
             raise TypeError(f"the body of {uri} must be bytes, not {type(body).__name__}")
+        return self._write(uri, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def _write(self, uri: str, body: bytes, headers: Mapping[str, str]) -> str:
         where = locate(uri)
         versions = self._objects.setdefault((where.bucket, where.key), [])
         version = f"v{len(versions) + 1}"
@@ -157,7 +160,7 @@ class FakeS3:
             "content-length": str(len(body)),
             "content-type": "binary/octet-stream",
             "last-modified": formatdate(self.now, usegmt=True),
-            **{name.replace("_", "-"): value for name, value in headers.items()},
+            **headers,
         }
         versions.append(_Version(version, body, described))
         return version
@@ -216,7 +219,7 @@ class FakeS3:
         uri = f"s3://{where.bucket}/{where.key}"
         answer = _Answer(403, {}, b"", "AccessDenied")
         if uri not in self.denied:
-            self.put(uri, upload.body, **{name.replace("-", "_"): value for name, value in upload.headers()})
+            self._write(uri, upload.body, dict(upload.headers()))
             answer = _Answer(200, {"etag": self._objects[where.bucket, where.key][-1].headers["etag"]}, b"", "")
         self.requests.append(FakeRequest(uri, None, answer.status, len(upload.body), method="PUT"))
         return answer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 from s3warm.entries import Entry
-from s3warm.errors import OriginUnavailableError
+from s3warm.errors import AccessDeniedError, ObjectNotFoundError
 from s3warm.keys import MISSING, Missing, locate
 from s3warm.metrics import Event
 from s3warm.origin.base import Upload
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
 
     from s3warm.calls import Calls
     from s3warm.front import Request
+    from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters
     from s3warm.origin.base import Origin
     from s3warm.revalidation import Revalidation
     from s3warm.singleflight import SingleFlight
     from s3warm.tiers.base import Tier
 
-__all__ = ["Writing"]
+__all__ = ["Writes", "Writing"]
 
 _LARGEST = 5 * 2**30  # bytes of one PUT (https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html)
 
@@ -38,6 +41,7 @@ class Writing:
     _origin: Origin
     _revalidation: Revalidation
     _kept_in: tuple[Tier, ...]  # farthest first
+    _writes: Writes
 
     def put(
         self,
@@ -53,7 +57,8 @@ class Writing:
     ) -> Entry:
         """Write an object to S3, by one PUT, and keep it as if it had just been fetched: who reads it here gets what was written.
 
-        Other environments see it when their TTL is over. A write that fails leaves S3 as it was, or, where the answer is missing, perhaps
+        Other environments see it when their TTL is over. Where several threads write one object at the same time S3 is asked which came last. A `tree` that it is in, and
+        copies that were asked for with another `request`, follow when their TTL is over. A write that fails leaves S3 as it was, or, where the answer is missing, perhaps
         not: then the copy that is held is revalidated before it is used again. The role needs `s3:PutObject`.
 
         Args:
@@ -101,18 +106,26 @@ class Writing:
             )
         user = {str(name).lower(): value for name, value in (metadata or {}).items()}
         named = {"content_type": content_type, "content_encoding": content_encoding, "cache_control": cache_control}
-        for name, value in {**{name: value for name, value in named.items() if value is not None}, **user}.items():
+        for name, value in (*((name, value) for name, value in named.items() if value is not None), *user.items()):
             if not _is_header(name, value):
                 raise ValueError(f"{name}={value!r} of {where} cannot be sent in a header: that takes printable ASCII")
         upload = Upload(where, whole, content_type, content_encoding, cache_control, user)
         with self._calls.counted:
-            return self._written(upload)
+            write = self._writes.begin(where)
+            try:
+                return self._written(upload)
+            finally:
+                if self._writes.end(where, write):
+                    for tier in self._kept_in:
+                        tier.expire(where)
 
     def _written(self, upload: Upload) -> Entry:
         where, began = upload.object, self._clock()
         try:
             info = self._origin.write(upload)
-        except OriginUnavailableError:
+        except (AccessDeniedError, ObjectNotFoundError):
+            raise
+        except BaseException:  # no answer, another body than was sent, or an interruption
             self._forget(where)
             for tier in self._kept_in:  # it may be written all the same
                 tier.expire(where)
@@ -133,6 +146,41 @@ class Writing:
     def _forget(self, where: Any) -> None:
         self._flights.forget(where)
         self._revalidation.forget(where)
+
+
+class Writes:
+    """The writes that are under way. Which one of two that overlap came last only S3 can tell: the answers may come in any order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[ObjectKey, list[_Write]] = {}  # guarded by _lock
+
+    def begin(self, where: ObjectKey) -> _Write:
+        """One begins."""
+        write = _Write()
+        with self._lock:
+            together = self._under_way.setdefault(where, [])
+            together.append(write)
+            if len(together) > 1:
+                for each in together:
+                    each.overlaps = True
+        return write
+
+    def end(self, where: ObjectKey, write: _Write) -> bool:
+        """It is over, and kept; whether another one was under way meanwhile."""
+        with self._lock:
+            together = self._under_way[where]
+            together.remove(write)
+            if not together:
+                del self._under_way[where]
+            return write.overlaps
+
+
+class _Write:
+    __slots__ = ("overlaps",)
+
+    def __init__(self) -> None:
+        self.overlaps = False
 
 
 def _is_header(name: str, value: object) -> bool:

@@ -42,7 +42,7 @@ class Bare(ast.NodeTransformer):
 folder, place = sys.argv[1:]
 for path in sorted(pathlib.Path(folder).rglob("*.py")):
     source, name = path.read_bytes(), path.relative_to(folder)
-    tree = ast.fix_missing_locations(Bare().visit(ast.parse(source)))
+    tree = ast.fix_missing_locations(Bare().visit(ast.parse(source, str(name))))
     code = compile(tree, f"{place}/{name}", "exec", dont_inherit=True, optimize=0)
     unchecked = (1).to_bytes(4, "little")
     target = pathlib.Path(importlib.util.cache_from_source(path, optimization=""))

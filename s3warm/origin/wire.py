@@ -65,14 +65,17 @@ class Connection:
         try:
             self._set_timeout(deadline)
             self.socket.sendall(request)
-            if body:
-                self._send(body)
+            cut = self._send(body) if body else None
             minor, status, headers = self._head()
         except TimeoutError as error:
             raise self._too_slow(error) from error
         except OSError as error:
             raise TransportError(f"no answer ({error!r})") from error
+        if cut is not None and status < 300:
+            raise TransportError(f"it was accepted before all of it was sent ({cut!r})") from cut
         self._frame(minor, status, headers)
+        if cut is not None:
+            self._keep = self.reusable = False
         return status, headers
 
     @property
@@ -239,12 +242,20 @@ class Connection:
 
     # -- the socket ----------------------------------------------------------------------------------------------------------------
 
-    def _send(self, body: bytes) -> None:
+    def _send(self, body: bytes) -> OSError | None:
+        """Send a body; the error at which it was cut off. Who refuses it may say so and close before all of it is there (RFC 9112, section 9.6)."""
         # In pieces: the time-out is that of a whole `sendall`.
         with memoryview(body) as whole:
             for start in range(0, len(body), _PIECE):
                 self._set_timeout(self.until)
-                self.socket.sendall(whole[start : start + _PIECE])
+                try:
+                    with whole[start : start + _PIECE] as piece:
+                        self.socket.sendall(piece)
+                except TimeoutError:
+                    raise
+                except OSError as error:
+                    return error
+        return None
 
     def _receive(self, buffer: memoryview, patience: float | None = None) -> int:
         until = self.until

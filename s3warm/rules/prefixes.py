@@ -58,7 +58,11 @@ class Rules:
         return None
 
     def on_disk(self, where: ObjectKey) -> bool:
-        """Whether a body may lie on disk."""
+        """Whether a body, or a tree with all that may be in it, may lie on disk."""
+        if where.tree:
+            uri = f"s3://{where.bucket}/{where.key}"
+            if any(rule.disk is False and rule.prefix.startswith(uri) for rule in self._rules):
+                return False
         said = self.find("disk", where)
         # What a customer encrypts with a key of its own would lie in /tmp without that encryption.
         encrypted = where.request is not None and where.request.encrypted

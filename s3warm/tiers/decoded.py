@@ -23,6 +23,7 @@ class Decoded:
     def __init__(self) -> None:
         self.tables: dict[Any, dict[str, dict[object, ValueSlot]]] = {}
         self._by_object: dict[ObjectKey, list[ValueSlot]] = {}
+        self._inner = 0  # bytes of what is in `tables`: there may be as many of them as values
 
     def find(self, key: ObjectKey, decoder: object) -> ValueSlot | None:
         """The value that a decoder made of an object."""
@@ -40,18 +41,22 @@ class Decoded:
     def add(self, slot: ValueSlot) -> None:
         """Let a value be found; none of the same decoder's is there."""
         key = slot.object
+        before = self._size_of(slot)
         self.tables.setdefault(slot.decoder, {}).setdefault(key.bucket, {})[slot_key(key)] = slot
+        self._inner += self._size_of(slot) - before
         self._by_object.setdefault(key, []).append(slot)
 
     def remove(self, slot: ValueSlot) -> None:
         """Let it be found no more."""
         key = slot.object
+        before = self._size_of(slot)
         table = self.tables[slot.decoder]
         del table[key.bucket][slot_key(key)]
         if not table[key.bucket]:
             del table[key.bucket]
         if not table:
             del self.tables[slot.decoder]
+        self._inner += self._size_of(slot) - before
         slots = self._by_object[key]
         slots.remove(slot)
         if not slots:
@@ -59,7 +64,12 @@ class Decoded:
 
     def size(self) -> int:
         """Bytes of the tables."""
-        total = sys.getsizeof(self.tables) + sys.getsizeof(self._by_object)
-        for table in self.tables.values():
-            total += sys.getsizeof(table) + sum(map(sys.getsizeof, table.values()))
-        return total
+        return sys.getsizeof(self.tables) + sys.getsizeof(self._by_object) + self._inner
+
+    def _size_of(self, slot: ValueSlot) -> int:
+        """Bytes of the two tables that a slot is filed in."""
+        table = self.tables.get(slot.decoder)
+        if table is None:
+            return 0
+        bucket = table.get(slot.object.bucket)
+        return sys.getsizeof(table) + (0 if bucket is None else sys.getsizeof(bucket))

@@ -40,6 +40,8 @@ class HandsOutFiles:
     _complaints: Complaints
     _trouble: Any
     _use: Any
+    _may_hold: Callable[[ObjectKey], bool]
+    evict: Callable[[ObjectKey], object]
 
     def file(self, key: ObjectKey) -> FileEntry | None:
         """See `FileTier.file`."""
@@ -92,8 +94,14 @@ class HandsOutFiles:
 
     def _check(self, key: ObjectKey) -> None:
         if not self._admits(key):
+            if self._may_hold(key):  # from before it was forbidden
+                self.evict(key)
             encrypted = key.request is not None and key.request.encrypted
-            why = "it is encrypted with a key of yours (SSE-C)" if encrypted else "a rule of the settings says disk=False"
+            why = (
+                "it is encrypted with a key of yours (SSE-C)"
+                if encrypted
+                else f"a rule of the settings says disk=False{' of it, or of a part of it' if key.tree else ''}"
+            )
             raise NoRoom(f"{why}, so that its body may not lie on disk")
 
     def _writable(self, key: ObjectKey) -> Shelf:

@@ -326,6 +326,65 @@ def test_a_forked_child_leaves_its_parents_connections_alone(pool: Connections, 
     assert len(server.accepted) == 2
 
 
+REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n%b\r\ndenied"
+LARGE = 32 * 2**20  # bytes: more than both sides of a loopback connection hold
+
+
+def put(pool: Connections, server: Server, size: int, scheme: str = "http") -> Answer:
+    head = b"PUT /key HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % size
+    return pool.ask(scheme, "127.0.0.1", server.port, head, body=bytes(size))
+
+
+@pytest.mark.parametrize("connection", [b"", b"connection: close\r\n"])
+def test_a_body_that_is_refused_before_it_was_read_has_its_answer(pool: Connections, serve: Any, connection: bytes) -> None:
+    def talk(accepted: socket.socket, number: int) -> None:
+        accepted.recv(4096)
+        accepted.sendall(REFUSED % connection)
+        accepted.close()
+
+    server = serve(talk)
+    answer = put(pool, server, LARGE)
+    assert (answer.status, body_of(answer)) == (403, b"denied")
+    assert idle(pool) == []  # the rest of the body would be taken for a request
+    assert len(server.accepted) == 1
+
+
+def test_one_that_is_read_to_its_end_leaves_the_connection_of_use(pool: Connections, serve: Any) -> None:
+    def talk(accepted: socket.socket, number: int) -> None:
+        left = LARGE
+        while b"\r\n\r\n" not in (head := accepted.recv(4096)):
+            pass
+        left -= len(head.partition(b"\r\n\r\n")[2])
+        while left:
+            left -= len(accepted.recv(min(left, 2**20)))
+        accepted.sendall(REFUSED % b"")
+        answering(accepted, number)
+
+    server = serve(talk)
+    assert body_of(put(pool, server, LARGE)) == b"denied"
+    assert got(pool, server) == b"body"
+    assert len(server.accepted) == 1
+
+
+def test_one_that_is_cut_off_without_an_answer_has_none(pool: Connections, serve: Any) -> None:
+    def talk(accepted: socket.socket, number: int) -> None:
+        accepted.recv(4096)
+        accepted.close()
+
+    with pytest.raises(TransportError, match=r"no answer|without an answer"):
+        put(pool, serve(talk), LARGE)
+
+
+def test_what_is_accepted_before_all_of_it_was_sent_is_no_success(pool: Connections, serve: Any) -> None:
+    def talk(accepted: socket.socket, number: int) -> None:
+        accepted.recv(4096)
+        accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        accepted.close()
+
+    with pytest.raises(TransportError, match="accepted before all of it was sent"):
+        put(pool, serve(talk), LARGE)
+
+
 def test_nobody_listens(pool: Connections) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
