@@ -14,7 +14,7 @@ _PLAIN = (str, bytes, int, float, complex, type(None))
 
 
 class Unchanged:
-    """What decoded values looked like when they were made: containers, arrays and dataclasses, with all that is in them.
+    """What decoded values looked like when they were made: containers, arrays, tables and dataclasses, with all that is in them.
 
     Other objects are passed over: nothing tells what a model or a connection may change of itself.
 
@@ -52,6 +52,20 @@ class Unchanged:
                 )
 
 
+class _Table:
+    """A copy of a table, as pandas has them, which compare by cells alone."""
+
+    __slots__ = ("copy",)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, copy: Any) -> None:
+        self.copy = copy
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Table) and type(other.copy) is type(self.copy) and bool(other.copy.equals(self.copy))
+
+
 def _looks(value: Any, inside: tuple[int, ...]) -> object:
     """What a value looks like, in immutable parts; of what it is inside of, itself perhaps, only that."""
     kind = type(value)
@@ -71,6 +85,8 @@ def _looks(value: Any, inside: tuple[int, ...]) -> object:
     fields = getattr(value, "__dataclass_fields__", None)
     if fields is not None and not isinstance(value, type):
         return kind, tuple(_looks(getattr(value, name, None), inside) for name in fields)
+    if not isinstance(value, type) and callable(getattr(value, "equals", None)) and callable(getattr(value, "copy", None)):
+        return _Table(value.copy())
     if hasattr(value, "tobytes") and hasattr(value, "shape"):
         return kind, str(getattr(value, "dtype", "")), tuple(value.shape), value.tobytes()
     return kind

@@ -10,6 +10,8 @@ import pytest
 
 from s3warm.default import default_cache, making
 from s3warm.fsspec import S3WarmFileSystem
+from s3warm.keys import locate
+from s3warm.shared import Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,3 +183,18 @@ def test_xarray_opens_a_store(world: World, store: str) -> None:
         default_cache().explain(world.bucket, f"store.zarr/v/c/{row}/{column}").tiers for row in (0, 1) for column in (0, 1)
     ]
     assert all("memory" in tiers for tiers in chunks)
+
+
+def test_a_test_that_changes_a_shared_table_fails() -> None:
+    pandas = need("pandas")
+    table = pandas.DataFrame({"a": [1, 2]})
+    unchanged = Unchanged()
+    unchanged.note(locate("s3://b/k"), "read_csv", table)
+    unchanged.check()
+    unchanged.note(locate("s3://b/k"), "read_csv", table)
+    assert list(table["a"]) == [1, 2]
+    unchanged.check()
+    unchanged.note(locate("s3://b/k"), "read_csv", table)
+    table.loc[0, "a"] = 3
+    with pytest.raises(AssertionError, match="what read_csv made of s3://b/k was changed since"):
+        unchanged.check()
