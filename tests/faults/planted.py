@@ -536,9 +536,9 @@ def no_manifest(site: Site, chance: random.Random) -> None:
 
 def linked_twice(site: Site, chance: random.Random) -> None:
     """Files of the cache's own that lie elsewhere too, as in a copy that was made of links."""
-    for place in chance.sample(site.files(), 3):
+    for number, place in enumerate(chance.sample(site.files(), 3)):
         if place.is_file():
-            twin = site.victim.path / f"twin of {place.name}"
+            twin = site.victim.path / f"twin {number} of {place.name}"  # two trees may have members of one name
             os.link(place, twin)
             site.linked = True
     site.victim.note()
