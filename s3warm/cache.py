@@ -138,13 +138,12 @@ class ReadThrough(Front, Paths, Writing):
         """
         named = locate(bucket, key, version_id, request)
         for where in (named,) if version_id is not None or request is not None else (named, locate_tree(bucket, key)):
-            for tier in self._tiers:
-                tier.expire(where)
-            self._flights.forget(where)
-            self._revalidation.forget(where)
-            # Once more: a flight that was forgotten just now may have stored, since, what it had found before.
-            for tier in self._tiers:
-                tier.expire(where)
+            # Twice: a flight that begins after the first time may find what one before it had stored, and bring it up again.
+            for _ in range(2):
+                self._flights.forget(where)
+                self._revalidation.forget(where)
+                for tier in self._tiers:
+                    tier.expire(where)
         self._announcer.announce()
 
     def clear(self) -> None:
@@ -159,12 +158,11 @@ class ReadThrough(Front, Paths, Writing):
             ...     s3warm.stats().memory_entries
             0
         """
-        for tier in self._tiers:
-            tier.clear()
-        self._flights.forget_all()
-        self._revalidation.forget_all()
-        for tier in self._tiers:  # see `invalidate`
-            tier.clear()
+        for _ in range(2):  # see `invalidate`
+            self._flights.forget_all()
+            self._revalidation.forget_all()
+            for tier in self._tiers:
+                tier.clear()
         self._announcer.announce()
 
     def before_fork(self) -> Callable[[], None] | None:

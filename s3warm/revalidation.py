@@ -253,10 +253,11 @@ class Revalidation:
         self._watch.answered(where)
         if self._settings.negative_ttl and isinstance(error, ObjectNotFoundError):
             self._note_absence(flight, where, error, asked_at)
-        # Flights that began earlier may still bring what is gone: they store nothing any more.
-        self._forget(where)
-        for tier in self._tiers:
-            tier.evict(where)
+        # Flights that began earlier may still bring what is gone: they store nothing any more. Twice: see `ReadThrough.invalidate`.
+        for _ in range(2):
+            self._forget(where)
+            for tier in self._tiers:
+                tier.evict(where)
         if held is not None:
             self._counters.removed += 1
             self._tell("removed", where, detail=type(error).__name__)

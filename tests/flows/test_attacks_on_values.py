@@ -7,15 +7,17 @@ import io
 import pickle
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import s3warm
-from s3warm import DiskUnavailableError, IntegrityError, ObjectTooLargeError
+from s3warm import DiskUnavailableError, IntegrityError, ObjectNotFoundError, ObjectTooLargeError
 from s3warm.crew import Crew
 from s3warm.injection import Want
+from s3warm.singleflight import SingleFlight
 from s3warm.sizing import size_of
 from s3warm.testing import FakeCache, FakeS3, fake_s3
 from s3warm.tiers.decoded import Decoded
@@ -348,3 +350,50 @@ def test_what_is_evicted_before_it_is_taken_does_not_hold_up_the_event_loop(monk
         assert asyncio.run(handler()) == b"{}"
     assert len(asked_in) == 1
     assert asked_in[0] != threading.get_ident()
+
+
+@pytest.mark.parametrize("how", ["invalidate", "clear", "a 404"])
+def test_what_a_call_found_in_the_midst_of_it_does_not_come_back(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flight that begins once others are forgotten, and finds on disk what one of them has stored, must not bring that into memory."""
+    s3 = FakeS3({URI: b"old"})
+    found, go_on = threading.Event(), threading.Event()
+    readers: list[Any] = []
+    armed: list[Any] = []
+
+    def in_the_midst(forget: Any) -> Any:
+        def forgetting(*arguments: Any) -> None:
+            now = armed.pop() if armed else None
+            if now is not None:
+                cache, old, _ = now  # one that began before stores what it has found
+                cache._disk.put(old)
+                cache._memory.clear()
+            forget(*arguments)
+            if now is not None:
+                readers.append(now[2].submit(now[0].get, URI))
+                wait(found)
+
+        return forgetting
+
+    for name in ("forget", "forget_all"):
+        monkeypatch.setattr(SingleFlight, name, in_the_midst(getattr(SingleFlight, name)))
+    with FakeCache(s3, ttl=60) as cache, ThreadPoolExecutor(1) as pool:
+        old, promoted = cache.entry(URI), cache._promoted
+
+        def slowly(*arguments: Any) -> Any:
+            found.set()
+            wait(go_on)
+            return promoted(*arguments)
+
+        monkeypatch.setattr(cache, "_promoted", slowly)
+        if how == "a 404":
+            del s3[URI]
+            s3.before_answer = lambda _: armed.append((cache, old, pool)) if not readers else None
+            with pytest.raises(ObjectNotFoundError):
+                cache.get(URI, ttl=0)
+        else:
+            armed.append((cache, old, pool))
+            cache.clear() if how == "clear" else cache.invalidate(URI)
+        s3[URI] = b"new"
+        go_on.set()
+        assert readers[0].result(30) == b"old", "it was found before"
+        assert cache.get(URI) == b"new"
