@@ -103,8 +103,9 @@ class Bulk(ReadThrough):
         at_once = pool.at_most(concurrency, AT_ONCE)
         self._ledger.look(self._clock())
         bound = None if ttl is None else seconds(ttl, "ttl of get_many")
-        bodies: dict[ObjectKey, bytes | None] = {where: self._fresh_in_memory(where, bound) for where in objects.values()}
-        missing = [where for where, body in bodies.items() if body is None]
+        held = {where: self._fresh_in_memory(where, bound) for where in objects.values()}
+        bodies = {where: entry.body for where, entry in held.items() if entry is not None}
+        missing = [where for where, entry in held.items() if entry is None]
 
         def fetch(number: int) -> None:
             where = missing[number]
@@ -166,13 +167,6 @@ class Bulk(ReadThrough):
         """See `Origin.pages`: what `glob` is too small for, and `s3warm.fsspec` made of."""
         with self._calls.counted:
             yield from self._origin.pages(bucket, prefix, delimiter)
-
-    def _fresh_in_memory(self, where: ObjectKey, bound: float | None) -> bytes | None:
-        held = self._memory.get(where)
-        if held is None or not self._revalidation.is_fresh(held, bound):
-            return None
-        self._memory.hit(where)
-        return held.body
 
     def _bring(self, where: ObjectKey) -> tuple[str, int]:
         """Bring an object into the cache: what came of it, its size in bytes."""

@@ -140,8 +140,7 @@ class ReadThrough(Front, Paths, Writing):
         for where in (named,) if version_id is not None or request is not None else (named, locate_tree(bucket, key)):
             # Twice: a flight that begins after the first time may find what one before it had stored, and bring it up again.
             for _ in range(2):
-                self._flights.forget(where)
-                self._revalidation.forget(where)
+                self._forget(where)
                 for tier in self._tiers:
                     tier.expire(where)
         self._announcer.announce()
@@ -213,15 +212,22 @@ class ReadThrough(Front, Paths, Writing):
 
     def _read(self, where: ObjectKey, bound: float | None) -> Entry:
         self._look(float(self._clock()))
-        held = self._memory.get(where)
-        if held is not None and self._revalidation.is_fresh(held, bound):
-            self._memory.hit(where)
+        held = self._fresh_in_memory(where, bound)
+        if held is not None:
             return held
         with self._calls.counted:
             self._calls.begin(where, bound)
             entry = self._find(where, bound, self._bodies)
         assert isinstance(entry, Entry)
         return entry
+
+    def _fresh_in_memory(self, where: ObjectKey, bound: float | None) -> Entry | None:
+        """What may be used without asking, and is counted as a hit."""
+        held = self._memory.get(where)
+        if held is None or not self._revalidation.is_fresh(held, bound):
+            return None
+        self._memory.hit(where)
+        return held
 
     def _find(self, where: ObjectKey, bound: float | None, want: Bodies) -> Entry | Known:
         """What S3 has, or what may stand in for it; of what is known in another form perhaps only that it is still the same."""

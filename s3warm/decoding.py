@@ -80,13 +80,20 @@ class Decoding:
         decoder = loading(loader)
         return self._given(where, bound, decoder, lambda flight: self._of_file(flight, where, bound, decoder, measure))
 
+    def fresh(self, where: ObjectKey, bound: float | None, key: object) -> ValueSlot | None:
+        """The value of a decoder, by its key, that may be used without asking, and is counted as a hit."""
+        slot = self._memory.value(where, key)
+        if slot is None or not self._revalidation.is_fresh(slot.known(), bound):
+            return None
+        slot.hits += 1
+        self._memory.prolong(slot)
+        return slot
+
     def _given(self, where: ObjectKey, bound: float | None, decoder: Decoder, work: Callable[[Flight[Any]], Any]) -> Any:
         """The value that is fresh, or what `work` makes: in a flight that nobody joins, but that whoever invalidates the object ends."""
         self._ledger.look(float(self._clock()))
-        slot = self._memory.value(where, decoder.key)
-        if slot is not None and self._revalidation.is_fresh(slot.known(), bound):
-            slot.hits += 1
-            self._memory.prolong(slot)
+        slot = self.fresh(where, bound, decoder.key)
+        if slot is not None:
             return slot.value
         with self._calls.counted:
             self._calls.begin(where, bound)

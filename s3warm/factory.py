@@ -18,7 +18,7 @@ from s3warm.notices import Notices
 from s3warm.origin.boto import BotoRequests, memory_to_come
 from s3warm.origin.choice import ChosenRequests
 from s3warm.origin.fetch import ConditionalFetch
-from s3warm.origin.identity import client_namespace
+from s3warm.origin.identity import client_namespace, default_namespace
 from s3warm.origin.offline import OfflineRequests
 from s3warm.origin.places import suits
 from s3warm.rules import budget
@@ -31,7 +31,7 @@ from s3warm.tiers.temporary import temporary_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Any, Self, Unpack
 
@@ -44,24 +44,10 @@ if TYPE_CHECKING:
     from s3warm.rules.eviction import Cost
     from s3warm.settings import Settings
 
-__all__ = ["Cache", "alive"]
+__all__ = ["LAMBDA_DIRECTORY", "Cache", "alive", "origin_memory"]
 
 LEAN_MEMORY = 10 * 2**20  # bytes, measured: 5.4 MiB, and 4 for TLS
 LAMBDA_DIRECTORY = "/tmp/s3warm"  # noqa: S108  # private: made 0700 and refused if it is anybody else's
-
-_IDENTITY = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "HOME",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-)
 
 # Every cache of this process, for its forked children.
 _alive: WeakSet[Cache] = WeakSet()
@@ -98,6 +84,12 @@ def _renew_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_renew_all)
+
+
+def origin_memory(settings: Settings, *, suited: bool) -> int:
+    """Bytes that the origin will take with the first request, where the small client would be `suited` for it, or not."""
+    lean = settings.origin == "lean" or (settings.origin == "auto" and suited)
+    return LEAN_MEMORY if lean else memory_to_come()
 
 
 class Cache(Bulk):
@@ -221,17 +213,13 @@ class Cache(Bulk):
             settings.memory_budget,
             limit=limit.bytes,
             source=limit.source,
-            rss=max(0, machine.resident_memory() - held) + self._memory_to_come(settings),
+            rss=max(0, machine.resident_memory() - held)
+            + origin_memory(settings, suited=not suits(os.environ, "any-plain-bucket")),
             concurrency=processes,
         )
         self._memory_budget = budget.Budget(0, "S3WARM_DISABLED=1") if self._disabled else chosen
         self._largest_in_memory = budget.largest_memory_object(settings.max_memory_object, self._memory_budget.bytes)
         return limit.bytes // processes
-
-    def _memory_to_come(self, settings: Settings) -> int:
-        """Bytes that the origin will take with the first request."""
-        lean = settings.origin == "lean" or (settings.origin == "auto" and not suits(os.environ, "any-plain-bucket"))
-        return LEAN_MEMORY if lean else memory_to_come()
 
     def resume(self) -> None:
         """The process was restored from a snapshot: all is stale, and budgets follow from what there is now; see `lambda_hooks`."""
@@ -374,20 +362,4 @@ class Cache(Bulk):
             return f"named {settings.namespace}"
         if client is not None:
             return client_namespace(client) or f"private {os.urandom(16).hex()}"
-        return _default_chain(os.environ)
-
-
-def _default_chain(environ: Mapping[str, str]) -> str:
-    """The namespace of the default credential chain.
-
-    In Lambda its keys rotate, and always belong to the one role of the function; elsewhere whatever decides whose credentials it
-    finds tells accounts apart.
-    """
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or "aws"
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-    if machine.in_lambda(environ):
-        return f"default {endpoint} {region} role"
-    from s3warm.hashing import blake2b
-
-    identity = "\n".join(environ.get(name, "") for name in _IDENTITY)
-    return f"default {endpoint} {region} {blake2b(identity.encode(), digest_size=32).hexdigest()}"
+        return default_namespace(os.environ)

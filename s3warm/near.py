@@ -69,9 +69,8 @@ class Near(Front):
     def _read(self, where: ObjectKey, bound: float | None) -> Entry:
         cache = self.cache
         self._look(float(self._clock()))
-        held = cache._memory.get(where)
-        if held is not None and cache._revalidation.is_fresh(held, bound):
-            cache._memory.hit(where)
+        held = cache._fresh_in_memory(where, bound)
+        if held is not None:
             return held
         bring, look = partial(cache._read, where, bound), partial(self._read, where, bound)
         raise Elsewhere(Wanted(where, bound, ("entry",), bring, look))
@@ -91,10 +90,8 @@ class Near(Front):
     ) -> Any:
         cache = self.cache
         self._look(float(self._clock()))
-        slot = cache._memory.value(where, decoder)
-        if slot is not None and cache._revalidation.is_fresh(slot.known(), bound):
-            slot.hits += 1
-            self._prolong(slot)
+        slot = cache._decoding.fresh(where, bound, decoder)
+        if slot is not None:
             return slot.value
         look = partial(self._made, where, bound, decoder, size_of, bring)
         raise Elsewhere(Wanted(where, bound, ("value", decoder, id(size_of)), bring, look))

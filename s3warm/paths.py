@@ -221,7 +221,8 @@ class Paths:
         """An object as a binary file, seekable and read-only, for what wants to read: `zipfile`, `pyarrow`, `PIL`, `tarfile`.
 
         It is the file that `as_file` would give, in use until it is closed. An object that does not fit into /tmp opens all the same: it is
-        read from S3 by ranged requests for one version of it, past the cache and in bounded memory. It takes no mode: it reads bytes. Takes and raises what `get` does.
+        read from S3 by ranged requests for one version of it, past the cache and in bounded memory. It takes no mode: it reads bytes. Takes
+        and raises what `get` does.
 
         Raises:
             OriginUnavailableError: also while reading, when the object does not fit into /tmp and was overwritten since.

@@ -24,7 +24,7 @@ else:
 
     T = None
 
-__all__ = ["Flight", "SingleFlight"]
+__all__ = ["Flight", "SingleFlight", "copied"]
 
 
 class Flight(Generic[T]):
@@ -114,7 +114,7 @@ class SingleFlight(Generic[T]):
             if flight.alone:
                 continue  # it was interrupted, or its own deadline passed: one of its followers goes on
             if flight.error is not None:
-                raise _copy(flight.error)
+                raise copied(flight.error)
             return flight.result
 
     def forget(self, key: Hashable) -> None:
@@ -140,7 +140,7 @@ class SingleFlight(Generic[T]):
             flight.result = work(flight)
         except BaseException as error:
             # A copy without traceback: its frames hold the flight, and bodies that would then wait for the collector of cycles.
-            flight.error = _copy(error) if isinstance(error, Exception) else None
+            flight.error = copied(error) if isinstance(error, Exception) else None
             flight.alone = flight.error is None or getattr(error, "late", False)
             raise
         else:
@@ -157,7 +157,7 @@ class SingleFlight(Generic[T]):
                 done.set()
 
 
-def _copy(error: Exception) -> Exception:
+def copied(error: Exception) -> Exception:
     """The error for one more thread: raising one instance in many would tangle their tracebacks."""
     from copy import copy
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from s3warm import crew, deadlines
 from s3warm.record import NamedTuple
-from s3warm.singleflight import _copy as twin
+from s3warm.singleflight import copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Errand:
         first, self._received = not self._received, True
         if self._error is not None:
             error = self._error
-            return Outcome(None, error if first or not isinstance(error, Exception) else twin(error), first)
+            return Outcome(None, error if first or not isinstance(error, Exception) else copied(error), first)
         if first:
             self._value = self._receive(self._value)
         return Outcome(self._value, None, first)

@@ -57,9 +57,10 @@ class Writing:
     ) -> Entry:
         """Write an object to S3, by one PUT, and keep it as if it had just been fetched: who reads it here gets what was written.
 
-        Other environments see it when their TTL is over. Where several threads write one object at the same time S3 is asked which came last. A `tree` that it is in, and
-        copies that were asked for with another `request`, follow when their TTL is over. A write that fails leaves S3 as it was, or, where the answer is missing, perhaps
-        not: then the copy that is held is revalidated before it is used again. The role needs `s3:PutObject`.
+        Other environments see it when their TTL is over. Where several threads write one object at the same time S3 is asked which came last.
+        A `tree` that it is in, and copies that were asked for with another `request`, follow when their TTL is over. A write that fails leaves
+        S3 as it was, or, where the answer is missing, perhaps not: then the copy that is held is revalidated before it is used again. The role
+        needs `s3:PutObject`.
 
         Args:
             bucket: name of the bucket, or one `"s3://bucket/key"`, taken literally; the body is then the second argument.
@@ -143,7 +144,8 @@ class Writing:
         self._announcer.note(Event("written", where.bucket, where.key, info.size, now - began))
         return entry
 
-    def _forget(self, where: Any) -> None:
+    def _forget(self, where: ObjectKey) -> None:
+        """No flight that has begun stores anything, and S3 is asked for the object the next time."""
         self._flights.forget(where)
         self._revalidation.forget(where)
 

@@ -7,7 +7,7 @@ import os
 from s3warm import machine, values
 from s3warm.errors import ConfigurationError
 from s3warm.explanation import Budgets
-from s3warm.factory import LAMBDA_DIRECTORY, LEAN_MEMORY
+from s3warm.factory import LAMBDA_DIRECTORY, origin_memory
 from s3warm.machine import MemoryLimit
 from s3warm.origin.boto import memory_to_come
 from s3warm.origin.places import suits
@@ -71,15 +71,13 @@ def would_choose(
     """
     settings = resolve(None, {}, environ)
     limit = machine.memory_limit(environ) if memory is None else MemoryLimit(memory, f"the function's {memory // 2**20:,} MB")
-    # As `Cache` has it (factory.py, `_memory_to_come`); a function that is yet to be is in Lambda.
-    ours = settings.origin == "lean" or (
-        settings.origin == "auto" and (memory is not None or not suits(environ, "any-plain-bucket"))
-    )
+    suited = memory is not None or not suits(environ, "any-plain-bucket")  # a function that is yet to be is in Lambda
+    to_come = memory_to_come() if boto3 else origin_memory(settings, suited=suited)
     chosen = budget.memory_budget(
         settings.memory_budget,
         limit=limit.bytes,
         source=limit.source,
-        rss=(machine.resident_memory() if rss is None else rss) + (LEAN_MEMORY if ours and not boto3 else memory_to_come()),
+        rss=(machine.resident_memory() if rss is None else rss) + to_come,
         concurrency=machine.concurrency(environ) if concurrency is None else concurrency,
     )
     disabled = switch("S3WARM_DISABLED", environ)

@@ -80,7 +80,8 @@ class ConditionalFetch:
         """See `Origin.write`."""
         from s3warm.origin.writing import write
 
-        return write(self._exchange, upload)
+        headers, verified_by = write(self._exchange, upload)
+        return _metadata(headers, len(upload.body))._replace(verified_by=verified_by)
 
     def renew(self) -> None:
         """See `Origin.renew`."""

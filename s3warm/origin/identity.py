@@ -1,14 +1,31 @@
-"""What tells one client of the user's from another."""
+"""What tells the callers of S3 from each other, so that one is not given what another may read."""
 
 from __future__ import annotations
 
 import os
 
+from s3warm import machine
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["client_namespace"]
+__all__ = ["client_namespace", "default_namespace"]
+
+_IDENTITY = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "HOME",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
 
 
 def client_namespace(client: Any) -> str | None:
@@ -34,3 +51,19 @@ def client_namespace(client: Any) -> str | None:
     from s3warm.hashing import blake2b
 
     return f"{place} {blake2b(key_id.encode(), digest_size=32).hexdigest()}"
+
+
+def default_namespace(environ: Mapping[str, str]) -> str:
+    """The namespace of the default credential chain.
+
+    In Lambda its keys rotate, and always belong to the one role of the function; elsewhere whatever decides whose credentials it
+    finds tells accounts apart.
+    """
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or "aws"
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+    if machine.in_lambda(environ):
+        return f"default {endpoint} {region} role"
+    from s3warm.hashing import blake2b
+
+    identity = "\n".join(environ.get(name, "") for name in _IDENTITY)
+    return f"default {endpoint} {region} {blake2b(identity.encode(), digest_size=32).hexdigest()}"

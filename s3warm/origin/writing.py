@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from s3warm import deadlines
-from s3warm.entries import Metadata
 from s3warm.errors import AccessDeniedError, IntegrityError, ObjectNotFoundError
 from s3warm.origin import failures
 from s3warm.origin.integrity import md5_of_etag
@@ -20,8 +19,8 @@ __all__ = ["write"]
 _UNNAMED = "binary/octet-stream"  # the type that S3 gives to what has none
 
 
-def write(exchange: Exchange, upload: Upload) -> Metadata:
-    """Write an object, and say what S3 has said of it.
+def write(exchange: Exchange, upload: Upload) -> tuple[dict[str, str], str]:
+    """Write an object: the headers that describe it from then on, and what S3's answer was verified by.
 
     A PUT is idempotent, and so is sent again like a GET (RFC 9110, section 9.2.2).
 
@@ -49,32 +48,22 @@ def write(exchange: Exchange, upload: Upload) -> Metadata:
 
     response = exchange.ask(key, lambda: exchange.requests.write(upload), refused, doing="written")
     response.close()
-    return _described(upload, response)
-
-
-def _described(upload: Upload, response: Response) -> Metadata:
     headers = response.headers
-    etag, verified_by = headers.get("etag", ""), "length"
-    md5 = md5_of_etag(upload.object, headers)
-    if md5 is not None:
-        import hashlib
+    told = {name: headers[name] for name in ("etag", "x-amz-version-id") if name in headers}
+    return {**dict(upload.headers()), "content-type": upload.content_type or _UNNAMED, **told}, _verified(upload, response)
 
-        if hashlib.md5(upload.body, usedforsecurity=False).hexdigest() != md5:
-            key = upload.object
-            message = f"{key} was written, but its ETag {etag} is not that of the body; something on the way has changed it"
-            raise IntegrityError(message, bucket=key.bucket, key=key.key)
-        verified_by = "md5"
-    version = headers.get("x-amz-version-id")
-    return Metadata(
-        etag=etag if etag.isascii() and etag.isprintable() else "",
-        size=len(upload.body),
-        version_id=version if version != "null" else None,
-        content_type=upload.content_type or _UNNAMED,
-        content_encoding=upload.content_encoding,
-        cache_control=upload.cache_control,
-        user=dict(upload.user) or None,
-        verified_by=verified_by,
-    )
+
+def _verified(upload: Upload, response: Response) -> str:
+    md5 = md5_of_etag(upload.object, response.headers)
+    if md5 is None:
+        return "length"
+    import hashlib
+
+    if hashlib.md5(upload.body, usedforsecurity=False).hexdigest() != md5:
+        key, etag = upload.object, response.headers["etag"]
+        message = f"{key} was written, but its ETag {etag} is not that of the body; something on the way has changed it"
+        raise IntegrityError(message, bucket=key.bucket, key=key.key)
+    return "md5"
 
 
 def _denied(key: ObjectKey) -> str:

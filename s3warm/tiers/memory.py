@@ -155,19 +155,19 @@ class MemoryTier:
                 self._remove(body)
             for slot in self._decoded.of(key):
                 if slot.info.etag != etag and slot.validated_at <= validated_at:
-                    slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
+                    _expire(slot)
 
     def expire(self, key: ObjectKey) -> None:
         """See `Tier.expire`."""
         with self._lock:
             for slot in self._of(key):
-                slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
+                _expire(slot)
 
     def expire_all(self) -> None:
         """See `Tier.expire_all`."""
         with self._lock:
             for slot in self._all():
-                slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
+                _expire(slot)
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`."""
@@ -335,3 +335,7 @@ class MemoryTier:
         self.freed += slot.cost
         self._entries -= 1
         self._gone_hits += slot.hits
+
+
+def _expire(slot: Filed) -> None:
+    slot.expires_at = slot.deadline = never_fresh(slot.validated_at)
