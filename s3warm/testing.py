@@ -18,8 +18,8 @@ from s3warm.origin.base import Listed, TransportError
 from s3warm.origin.dates import timestamp
 from s3warm.record import NamedTuple
 from s3warm.rules.costs import LearntCost
-from s3warm.shared import Unchanged
 from s3warm.tiers.temporary import temporary_directory
+from s3warm.unchanged import Unchanged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ LAYERS: list[list[str]] = [
     ["bulk"],
     ["factory"],  # assembly
     ["default"],
-    ["near", "shared"],
+    ["near", "unchanged"],
     ["awaiting"],
     ["asyncfiles"],
     ["aio"],

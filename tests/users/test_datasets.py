@@ -11,7 +11,7 @@ import pytest
 from s3warm.default import default_cache, making
 from s3warm.fsspec import S3WarmFileSystem
 from s3warm.keys import locate
-from s3warm.shared import Unchanged
+from s3warm.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
