@@ -27,7 +27,8 @@ class Metadata(NamedTuple):
 
     `etag` is opaque and kept with its quotation marks, as S3 sent it; `size` is in bytes, `last_modified` in seconds since
     the epoch; `user` are the `x-amz-meta-*` headers without that prefix. `verified_by` names what the body was
-    checked against: `"md5"`, `"crc32"`, `"sha1"`, `"sha256"`, or `"length"` where nothing more could be had.
+    checked against: `"md5"`, `"crc32"`, `"sha1"`, `"sha256"`, or `"length"` where nothing more could be had. `encryption` is how S3 keeps it, where
+    that is another than its own keys' (`"aws:kms"`, `"aws:kms:dsse"`).
     """
 
     etag: str
@@ -39,6 +40,7 @@ class Metadata(NamedTuple):
     cache_control: str | None = None
     user: Mapping[str, str] | None = None
     verified_by: str = "length"
+    encryption: str | None = None
 
 
 class FileEntry(NamedTuple):

@@ -252,6 +252,7 @@ def _metadata(headers: Mapping[str, str], size: int) -> Metadata:
     user = {name[11:]: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
     version = headers.get("x-amz-version-id")
     etag = headers.get("etag", "")
+    encryption = headers.get("x-amz-server-side-encryption")
     return Metadata(
         # What no request can carry cannot be asked about: it is as good as none.
         etag=etag if etag.isascii() and etag.isprintable() else "",
@@ -262,4 +263,5 @@ def _metadata(headers: Mapping[str, str], size: int) -> Metadata:
         content_encoding=headers.get("content-encoding"),
         cache_control=headers.get("cache-control"),
         user=user or None,
+        encryption=encryption if encryption != "AES256" else None,
     )

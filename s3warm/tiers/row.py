@@ -40,7 +40,7 @@ __all__ = [
     "unpack",
 ]
 
-FORMAT = 4  # of rows and file names; a directory of another format is made anew
+FORMAT = 5  # of rows and file names; a directory of another format is made anew
 
 WHOLE = "whole"  # the current body of an object
 OLDER = "older"  # a file that somebody may still use, though the object has another body by now
@@ -204,7 +204,14 @@ def _is_sane(row: Row) -> bool:
     numbers = (info.size, row.stored_size, *checksum, *(row.seal or ()))
     asked = () if row.object.request is None else (row.object.request.fingerprint,)
     texts = (row.namespace, *row.object[:2], *asked, info.etag, info.verified_by, row.finished, *user, *user.values())
-    texts_or_none = (row.object.version_id, info.version_id, info.content_type, info.content_encoding, info.cache_control)
+    texts_or_none = (
+        row.object.version_id,
+        info.version_id,
+        info.content_type,
+        info.content_encoding,
+        info.cache_control,
+        info.encryption,
+    )
     return (
         type(user) is dict
         and all(type(number) is int and number >= 0 for number in numbers)

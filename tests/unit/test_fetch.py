@@ -61,6 +61,7 @@ def test_an_object_comes_with_all_that_s3_said_of_it() -> None:
         x_amz_version_id="v1",
         x_amz_meta_owner="ops",
         x_amz_meta_x_y="z",
+        x_amz_server_side_encryption="AES256",
     )
     assert World([answer]).fetch() == Fetched(
         Metadata(
@@ -68,6 +69,12 @@ def test_an_object_comes_with_all_that_s3_said_of_it() -> None:
         ),
         b"body",
     )
+
+
+@pytest.mark.parametrize("kind", ["aws:kms", "aws:kms:dsse"])
+def test_the_encryption_with_other_keys_than_s3s_is_known(kind: str) -> None:
+    answer = whole(b"body", x_amz_server_side_encryption=kind)
+    assert World([answer]).fetch().info.encryption == kind
 
 
 def test_what_s3_did_not_say_stays_empty() -> None:

@@ -17,7 +17,7 @@ from s3warm.keys import ObjectKey
 from s3warm.tiers.row import FORMAT, OLDER, PARTIAL, WHOLE, BadRow, Row, Seal, digest, file_name, pack, readable, unpack
 
 KEY = ObjectKey("bucket", "a/key", "v1")
-INFO = Metadata('"e"', 4, "v1", 1e9, "text/plain", "gzip", "max-age=60", {"owner": "ops"}, "md5")
+INFO = Metadata('"e"', 4, "v1", 1e9, "text/plain", "gzip", "max-age=60", {"owner": "ops"}, "md5", "aws:kms")
 ROW = Row("ns", KEY, INFO._replace(verified_by="sha1"), RAW, 4, 123, Seal(1, 4, 3), 100.0, 400.0)
 NAMESPACE, OBJECT, INFORMATION, CODEC, STORED, CHECKSUM, SEAL, VALIDATED, EXPIRES, STATE, FINISHED = range(1, 12)
 
@@ -181,13 +181,13 @@ def each(path: tuple[int, ...], *values: object) -> list[tuple[tuple[int, ...], 
     return [(path, value) for value in values]
 
 
-ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9)
+ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED, ENCRYPTION = range(10)
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *each((0,), 0, 1, 2, 3, 5, None, "4", [4], -1),
+        *each((0,), 0, 1, 2, 3, 4, 6, None, "5", [5], -1),
         *each((CODEC,), "zip", "", None, 1, ["raw"], "RAW"),
         *each((STORED,), -1, 4.0, "4", None, True, []),
         *each((CHECKSUM,), -1, 1.5, "1", False),
@@ -197,7 +197,7 @@ ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9
         *each((STATE,), "", "Whole", None, 1, ["whole"]),
         *each((FINISHED,), "x", "-1", None, 1, ["ff"]),
         *each((OBJECT,), [], ["b"], ["b", "k", None, 1], "b", None, {"bucket": 1}),
-        *each((INFORMATION,), [], ["e"], "e4", None, ["e", 4] + [None] * 8, {}),
+        *each((INFORMATION,), [], ["e"], "e4", None, ["e", 4] + [None] * 9, {}),
         *each((INFORMATION, ETAG), None, 5, [], True),
         *each((INFORMATION, SIZE), -1, 4.0, "4", None, True),
         *each((INFORMATION, VERSION), 5, [], True),
@@ -207,6 +207,7 @@ ETAG, SIZE, VERSION, MODIFIED, TYPE, ENCODING, CONTROL, USER, VERIFIED = range(9
         *each((INFORMATION, CONTROL), 5, ["no-cache"], {}),
         *each((INFORMATION, USER), 5, "", "ab", [], [1], 0, False, {"a": 1}, {"a": None}, [["a", "b"]]),
         *each((INFORMATION, VERIFIED), None, 5, []),
+        *each((INFORMATION, ENCRYPTION), 5, [], True),
         *each((NAMESPACE,), None, 5, []),
         *each((OBJECT, 0), None, 5, []),
         *each((OBJECT, 1), None, 5, []),
