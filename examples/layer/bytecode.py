@@ -3,7 +3,7 @@
 It is compiled unchecked (PEP 552): Python takes it without a look at the time or the text of the source, so that it holds whatever time
 the unpacked files have, and is the same each time that it is made. What a function never looks at is left out of it, as each environment
 would read and keep it: docstrings, annotations of parameters, columns for tracebacks, and what stands under `if TYPE_CHECKING`. `assert` stays,
-and so do the annotations of classes, which are the fields of records. The sources are as they are.
+and so do the annotations of classes, which are the fields of records. The lines of the sources are where they were.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """What a layer takes from the wheels.
 
-The runtime has boto3. Everything else that a handler can reach stays, and every licence; what goes is named here, each with its reason.
+The runtime has boto3. Everything else that a handler can reach stays, and every licence; what goes is named here, each with its reason. Other people's
+sources are as they are.
 """
 
 from __future__ import annotations
 
+import ast
 import zipfile
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -29,6 +31,8 @@ LEFT_OUT = (
     "s3warm/cli/*",
     "s3warm/simulation/*",
     "s3warm/testing.py",
+    "s3warm/faked.py",
+    "s3warm/unchanged.py",
     "s3warm/pytest_plugin.py",
 )
 """Patterns of paths in the wheels; a star stands for slashes, too."""
@@ -66,4 +70,20 @@ def _reduced(name: str, body: bytes) -> bytes:
     if name.endswith(".dist-info/METADATA"):
         # `importlib.metadata` reads the fields; behind them stands the README, for a page on PyPI.
         return body.replace(b"\r\n", b"\n").partition(b"\n\n")[0] + b"\n"
+    if name.startswith("s3warm/") and name.endswith(".py"):
+        return _undocumented(body)
     return body
+
+
+def _undocumented(source: bytes) -> bytes:
+    """A module without its docstrings, half of this package, which a function shows to nobody. Line numbers stay, for tracebacks."""
+    lines = source.decode().splitlines(keepends=True)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            text = node.body[0]
+            assert text.end_lineno is not None
+            first, last = text.lineno - 1, text.end_lineno - 1
+            # Something has to stand there: it may be all that the body has.
+            lines[first : last + 1] = [" " * text.col_offset + '""\n', *["\n"] * (last - first)]
+    return "".join(lines).encode()
