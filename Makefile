@@ -41,6 +41,7 @@ soak: $(VENV)/.lambda  ## the same, ten times as much and more, and work in Lamb
 
 e2e: $(VENV)/.e2e  ## the flow tests against a real S3 gateway (Ceph; installed from Debian's packages where this is root)
 	$(BIN)/python -m tests.support.gateway
+	$(BIN)/python -m tests.support.valkey
 	$(BIN)/python -m pytest -m e2e -rs
 
 lambda: $(VENV)/.lambda  ## handlers in a Lambda-like box: memory cap, /tmp of 512 MB, crash, freeze (root)
@@ -48,6 +49,7 @@ lambda: $(VENV)/.lambda  ## handlers in a Lambda-like box: memory cap, /tmp of 5
 	$(BIN)/python -m pytest -m lambda -rs
 
 bench: $(VENV)/.bench  ## speed beside the peers'
+	$(BIN)/python -m tests.support.valkey
 	$(BIN)/python -m tests.bench
 
 docs: $(VENV)/.docs  ## reference docs from the docstrings, in build/docs

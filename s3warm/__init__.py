@@ -18,9 +18,10 @@ one `"s3://bucket/key"`. There are, by what they are for:
 - what it does and why: `stats` (`Stats`), `explain` (`Explanation`), `budgets` (`Budgets`), and an `Event` for each thing that happens;
 - set-up: `configure` and `Settings`, `default_cache`, or a `Cache` of your own with the same functions as methods;
 - errors, each an `S3WarmError`: `ObjectNotFoundError`, `AccessDeniedError`, `OriginUnavailableError`, `ObjectTooLargeError`,
-  `DiskUnavailableError`, `IntegrityError`, `TransformError`, `PreloadError`, `ConfigurationError`.
+  `DiskUnavailableError`, `FleetUnavailableError`, `IntegrityError`, `TransformError`, `PreloadError`, `ConfigurationError`.
 
-`s3warm.aio` has the same functions for asyncio. `s3warm.testing` has `fake_s3`, an S3 in memory for the tests of your handler.
+`s3warm.aio` has the same functions for asyncio. `s3warm.notifications` takes S3's events, and drops what has changed from a whole fleet.
+`s3warm.testing` has `fake_s3`, an S3 in memory for the tests of your handler.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s3warm import aio as aio
     from s3warm import emf as emf  # so that `s3warm.emf` is known where `s3warm` was imported
+    from s3warm import notifications as notifications
     from s3warm import otel as otel
     from s3warm import powertools as powertools
     from s3warm.face import (
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         Entry,
         Event,
         Explanation,
+        FleetUnavailableError,
         IntegrityError,
         ObjectNotFoundError,
         ObjectTooLargeError,
@@ -86,6 +89,7 @@ __all__ = [
     "Entry",
     "Event",
     "Explanation",
+    "FleetUnavailableError",
     "IntegrityError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
@@ -123,7 +127,7 @@ __version__ = "0.1.0"
 
 
 # Modules that are reached as `s3warm.emf` after `import s3warm`, and loaded then.
-_LATER = ("aio", "emf", "otel", "powertools")
+_LATER = ("aio", "emf", "notifications", "otel", "powertools")
 
 
 if not TYPE_CHECKING:  # or each misspelt name would be an object to type checkers

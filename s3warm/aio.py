@@ -357,6 +357,7 @@ class AsyncCache(AsyncFiles):
         *,
         version_id: str | None = None,
         request: Request | None = None,
+        everywhere: bool = False,
     ) -> None:
         """Ask S3 before the object (or the tree) is used again. Takes and raises what `invalidate` does.
 
@@ -373,7 +374,10 @@ class AsyncCache(AsyncFiles):
             ...     asyncio.run(main(s3))
             b'new'
         """
-        await awaiting.done(partial(self.cache.invalidate, bucket, key, version_id=version_id, request=request), crew.quick)
+        await awaiting.done(
+            partial(self.cache.invalidate, bucket, key, version_id=version_id, request=request, everywhere=everywhere),
+            crew.quick,
+        )
 
     async def clear(self) -> None:
         """Drop everything from memory and, of this namespace, from the directory.

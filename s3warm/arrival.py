@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol, Self, TypeVar
 
-    from s3warm.entries import Metadata
+    from s3warm.entries import Entry, Metadata
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer
     from s3warm.singleflight import Flight
@@ -52,6 +52,10 @@ if TYPE_CHECKING:
 
         def confirmed(self, entry: H) -> None:
             """The body is the current one; every tier that holds it knows."""
+            ...
+
+        def adopt(self, flight: Flight[Any], entry: Entry, /) -> H | None:
+            """Take a body that the fleet has, and keep it here; None if that cannot be what is wanted."""
             ...
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from s3warm import unmeasured
 from s3warm.entries import Entry
 from s3warm.origin.base import PART, Fetched, NoRoom, buffers_within
+from s3warm.rules.freshness import parse_cache_control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ class Bodies:
     def promote(self, flight: Flight[Any], stored: Entry | Known) -> None:
         """It was found on the disk: it is in memory from now on."""
         flight.store(lambda: self._into_memory(stored))
+
+    def adopt(self, flight: Flight[Any], entry: Entry) -> Entry:
+        """See `Want.adopt`."""
+
+        def store() -> None:
+            if self._disk is not None:
+                self._disk.put(entry)
+            self._into_memory(entry)
+
+        if not parse_cache_control(entry.info.cache_control).no_store:
+            flight.store(store)
+        return entry
 
     def fetch(self, where: ObjectKey, *, if_none_match: str | None) -> Incoming | NotModified:
         """See `Want.fetch`."""

@@ -101,7 +101,7 @@ class Bulk(ReadThrough):
 
         objects = several(sources)
         at_once = pool.at_most(concurrency, AT_ONCE)
-        self._ledger.look(self._clock())
+        self._look(float(self._clock()))
         bound = None if ttl is None else seconds(ttl, "ttl of get_many")
         held = {where: self._fresh_in_memory(where, bound) for where in objects.values()}
         bodies = {where: entry.body for where, entry in held.items() if entry is not None}

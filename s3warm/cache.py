@@ -1,17 +1,19 @@
 """The read-through cache: the only place that knows the order of the tiers.
 
 What is fresh in memory is answered by `front.py`; the rest comes here. A call goes memory, then (one thread for all that want the object) memory
-once more, disk, S3. What each answer of S3 leads to is in `revalidation.py`, how a body is kept in `bodies.py`, files are in `paths.py`.
+once more, disk, what lies beyond: the shared tier (`fleet.py`), S3. What each answer of S3 leads to is in `revalidation.py`, how a body is kept in
+`bodies.py`, files are in `paths.py`.
 """
 
 from __future__ import annotations
 
+from s3warm.beyond import Alone
 from s3warm.bodies import Bodies
 from s3warm.calls import Calls
 from s3warm.decoding import Decoding
 from s3warm.entries import Entry
 from s3warm.front import Front
-from s3warm.keys import MISSING, locate, locate_tree
+from s3warm.keys import MISSING, locate, locate_tree, trees_of
 from s3warm.making import Making
 from s3warm.paths import Paths
 from s3warm.revalidation import Revalidation
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from s3warm.beyond import Beyond
     from s3warm.calls import Answer
     from s3warm.entries import Known
     from s3warm.front import Request
@@ -55,6 +58,7 @@ class ReadThrough(Front, Paths, Writing):
         disk: FileTier | None,
         files: FileTier | None,
         origin: Origin,
+        fleet: Callable[[Revalidation], Beyond] | None,
         ledger: Ledger,
         learn: Callable[[int, float], None],
         clock: Callable[[], float],
@@ -77,7 +81,6 @@ class ReadThrough(Front, Paths, Writing):
         self._flights: SingleFlight[Any] = SingleFlight()
         self._writes = Writes()
         self._ledger = ledger
-        self._look = ledger.look
         self._prolong = memory.prolong
         self._bodies = Bodies(origin, memory, disk, ledger)
         self._revalidation = Revalidation(
@@ -91,6 +94,8 @@ class ReadThrough(Front, Paths, Writing):
             learn=learn,
             forget=self._flights.forget,
         )
+        self._beyond = Alone(self._revalidation) if fleet is None else fleet(self._revalidation)
+        self._look = ledger.look if isinstance(self._beyond, Alone) else self._look_and_listen
         self._calls = Calls(self._flights, self._revalidation, counters, announcer)
         Paths.__init__(self, origin, files, ledger)
         self._making = Making(memory, anonymous, self._made, counters=counters, troubles=troubles, announcer=announcer)
@@ -103,7 +108,8 @@ class ReadThrough(Front, Paths, Writing):
             open_file=self._found,
             calls=self._calls,
             revalidation=self._revalidation,
-            ledger=ledger,
+            look=self._look,
+            largest=ledger.largest,
             clock=clock,
         )
 
@@ -116,13 +122,24 @@ class ReadThrough(Front, Paths, Writing):
         *,
         version_id: str | None = None,
         request: Request | None = None,
+        everywhere: bool = False,
     ) -> None:
         """Ask S3 before the object (or the tree) is used again. Its body is kept, as S3 may confirm it with a 304.
 
         Holds for this process's memory and for the directory; other processes' memories are not reached, and what they have just read
         from the directory they look at again within a second. Takes what `get` takes.
 
+        Args:
+            bucket: as `get` has it.
+            key: likewise.
+            version_id: likewise.
+            request: likewise.
+            everywhere: drop it from the shared tier as well, and have each environment of the fleet ask S3: those that are at work at the
+                latest a second later, others when they are next called.
+
         Raises:
+            FleetUnavailableError: the fleet cannot be told; call it again.
+            ConfigurationError: there is no fleet, as there is no `shared_url`.
             TypeError: an argument is of the wrong type.
             ValueError: an argument cannot name an object.
 
@@ -137,13 +154,14 @@ class ReadThrough(Front, Paths, Writing):
             b'new'
         """
         named = locate(bucket, key, version_id, request)
+        self._beyond.expire(named)  # first: or a flight that begins in between finds there what is to be looked at anew
         for where in (named,) if version_id is not None or request is not None else (named, locate_tree(bucket, key)):
-            # Twice: a flight that begins after the first time may find what one before it had stored, and bring it up again.
-            for _ in range(2):
-                self._forget(where)
-                for tier in self._tiers:
-                    tier.expire(where)
-        self._announcer.announce()
+            self._expire(where)
+        try:
+            if everywhere:
+                self._beyond.tell(named)
+        finally:
+            self._announcer.announce()
 
     def clear(self) -> None:
         """Drop everything from memory and from the directory.
@@ -157,7 +175,8 @@ class ReadThrough(Front, Paths, Writing):
             ...     s3warm.stats().memory_entries
             0
         """
-        for _ in range(2):  # see `invalidate`
+        self._beyond.clear()  # first, as in `invalidate`
+        for _ in range(2):
             self._flights.forget_all()
             self._revalidation.forget_all()
             for tier in self._tiers:
@@ -178,6 +197,7 @@ class ReadThrough(Front, Paths, Writing):
         self.renew_pins()
         for tier in self._tiers:
             tier.renew()
+        self._beyond.renew()
         self._origin.renew()
 
     def suspend(self) -> None:
@@ -188,6 +208,7 @@ class ReadThrough(Front, Paths, Writing):
             tier.expire_all()
         if self._files is not None:
             self._files.suspend()
+        self._beyond.suspend()
         self._origin.close()
 
     def close(self) -> None:
@@ -197,9 +218,39 @@ class ReadThrough(Front, Paths, Writing):
         self._give_back()
         for tier in self._tiers:
             tier.close()
+        self._beyond.close()
         self._origin.close()
 
     # -- the ways through the house ----------------------------------------------------------------------------------------
+
+    def _expire(self, where: ObjectKey) -> None:
+        # Twice: a flight that begins after the first time may find what one before it had stored, and bring it up again.
+        for _ in range(2):
+            self._forget(where)
+            for tier in self._tiers:
+                tier.expire(where)
+
+    def _look_and_listen(self, now: float) -> None:
+        """Look at the memory, and hear what the fleet has invalidated; both at most once a second."""
+        self._ledger.look(now)
+        news = self._beyond.news(now)
+        if news is None:
+            self._flights.forget_all()
+            self._revalidation.forget_all()
+            for tier in self._tiers:
+                tier.expire_all()
+            return
+        for where, at in news:
+            for each in (where, *trees_of(where)):
+                if self._was_validated_by(at, each):
+                    self._expire(each)
+                else:
+                    self._forget(each)
+
+    def _was_validated_by(self, at: float, where: ObjectKey) -> bool:
+        """Whether anything is held of an object that was validated at this time or before."""
+        held = (*(tier.describe(where) for tier in self._tiers), *self._memory.values_of(where))
+        return any(each is not None and each.validated_at <= at for each in held)
 
     def _value(self, where: ObjectKey, bound: float | None, transform: object, size_of: Measure | None) -> Any:
         return self._decoding.value(where, bound, transform, size_of)
@@ -265,7 +316,7 @@ class ReadThrough(Front, Paths, Writing):
                 held = self._newer_on_disk(where, held) or held
                 if held is not None and self._revalidation.is_fresh(held, bound):
                     return self._promoted(flight, held, want)
-            return self._revalidation.ask(flight, where, held, bound, want=want, turn=turn)
+            return self._beyond.ask(flight, where, held, bound, want=want, turn=turn)
 
     def _promoted(self, flight: Flight[Any], stored: Entry | Known, want: Bodies) -> Entry | Known:
         """What the disk has, in memory from now on."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from s3warm.calls import Calls
     from s3warm.entries import FileEntry, Known
     from s3warm.keys import ObjectKey
-    from s3warm.ledger import Ledger
     from s3warm.making import Making, Measure
     from s3warm.revalidation import Revalidation
     from s3warm.singleflight import Flight
@@ -38,7 +37,8 @@ class Decoding:
         open_file: gives a file with a pin of its own.
         calls: how calls begin and end.
         revalidation: tells what is fresh.
-        ledger: of the process's memory.
+        look: at the process's memory, and at what the fleet says.
+        largest: the largest body that may be allocated now.
         clock: the wall clock.
     """
 
@@ -52,7 +52,8 @@ class Decoding:
         open_file: Callable[[ObjectKey, float | None], FileEntry],
         calls: Calls,
         revalidation: Revalidation,
-        ledger: Ledger,
+        look: Callable[[float], object],
+        largest: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
         self._memory = memory
@@ -62,7 +63,8 @@ class Decoding:
         self._open_file = open_file
         self._calls = calls
         self._revalidation = revalidation
-        self._ledger = ledger
+        self._look = look
+        self._largest = largest
         self._clock = clock
         self._under_way: SingleFlight[Any] = SingleFlight()  # what is being made, by object, decoder and ETag
 
@@ -72,7 +74,7 @@ class Decoding:
 
     def value(self, where: ObjectKey, bound: float | None, transform: object, measure: Measure | None) -> Any:
         """See `Cache.get` with a `transform`."""
-        decoder = transforming(transform, self._ledger.largest)
+        decoder = transforming(transform, self._largest)
         return self._given(where, bound, decoder, lambda flight: self._of_bytes(flight, where, bound, decoder, measure))
 
     def loaded(self, where: ObjectKey, bound: float | None, loader: object, measure: Measure | None) -> Any:
@@ -91,7 +93,7 @@ class Decoding:
 
     def _given(self, where: ObjectKey, bound: float | None, decoder: Decoder, work: Callable[[Flight[Any]], Any]) -> Any:
         """The value that is fresh, or what `work` makes: in a flight that nobody joins, but that whoever invalidates the object ends."""
-        self._ledger.look(float(self._clock()))
+        self._look(float(self._clock()))
         slot = self.fresh(where, bound, decoder.key)
         if slot is not None:
             return slot.value

@@ -88,6 +88,7 @@ def configure(
     settings: Settings | None = None,
     *,
     client: Any = None,
+    shared_client: Any = None,
     clock: Callable[[], float] = time.time,
     on_event: Callable[[Event], None] | None = None,
     **options: Unpack[Options],
@@ -100,13 +101,14 @@ def configure(
     Args:
         settings: a `Settings` object; without it `S3WARM_*` variables are read.
         client: a boto3 S3 client to use as it is.
+        shared_client: a client of redis-py or valkey-py to use as it is.
         clock: the wall clock, seconds since the epoch.
         on_event: called with an `Event` for what is not a memory hit.
         **options: single settings, which win over `settings` and the environment; `Settings` says what there is.
 
     Raises:
         ConfigurationError: a setting cannot be understood, or there is no such setting. The default cache is then the one that it was.
-        TypeError: `settings`, `client`, `clock` or `on_event` is something else; the default cache is then the same, too.
+        TypeError: `settings`, `client`, `shared_client`, `clock` or `on_event` is something else; the default cache is then the same, too.
 
     Example:
         >>> import s3warm
@@ -114,7 +116,7 @@ def configure(
         >>> s3warm.default_cache().settings.ttl
         60.0
     """
-    new = _make(settings, client=client, clock=clock, on_event=on_event, **options)
+    new = _make(settings, client=client, shared_client=shared_client, clock=clock, on_event=on_event, **options)
     old = _swap(new)
     if old is None:
         return

@@ -49,9 +49,9 @@ def metrics(
         namespace: where CloudWatch shows the metrics.
         dimensions: names and values; None: `FunctionName`, in Lambda. Values that vary with each invocation would make metrics, and costs,
             without end.
-        only: the metrics, by their names in `Stats`, and `"origin_latency"`: milliseconds that S3 took, as told by `Measured.on_event`
-            (`MemoryHits` and `OriginLatency` in CloudWatch). Unless given: memory_hits, disk_hits, misses, stale_served, errors,
-            origin_requests, origin_bytes, origin_latency.
+        only: the metrics, by their names in `Stats` or in CloudWatch, and `"origin_latency"`: milliseconds that S3 took, as told by `Measured.on_event`
+            (`MemoryHits` and `OriginLatency` in CloudWatch). Unless given: memory_hits, disk_hits, shared_hits, misses, stale_served,
+            errors, decode_errors, shared_errors, shared_refused, origin_requests, origin_bytes, origin_latency.
         cache: a cache of your own; None: the default cache, also where `configure` replaces it.
 
     Raises:

@@ -16,6 +16,7 @@ __all__ = [
     "AccessDeniedError",
     "ConfigurationError",
     "DiskUnavailableError",
+    "FleetUnavailableError",
     "IntegrityError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
@@ -194,6 +195,22 @@ class DiskUnavailableError(S3WarmError, OSError):
         ...     except s3warm.DiskUnavailableError as error:
         ...         error.key, isinstance(error, OSError)
         ('net.onnx', True)
+    """
+
+
+class FleetUnavailableError(S3WarmError):
+    """`invalidate(..., everywhere=True)` could not tell the fleet: the shared tier does not answer, or takes no writes. Call it again later.
+
+    For this process the object is invalidated all the same. Nothing else raises it: whoever reads is served by S3 then.
+
+    Example:
+        >>> import s3warm
+        >>> with s3warm.Cache(disk_budget=0, shared_url="redis://127.0.0.1:1", shared_unauthenticated=True, namespace="app") as cache:
+        ...     try:
+        ...         cache.invalidate("cfg", "flags.json", everywhere=True)
+        ...     except s3warm.FleetUnavailableError as error:
+        ...         error.key
+        'flags.json'
     """
 
 

@@ -122,6 +122,8 @@ class Budgets(NamedTuple):
         disk: the same of the disk tier, for all processes on the directory; None where there is none, or it cannot be used now.
         largest_in_memory: bytes of the largest body that is kept in memory.
         directory: where the disk tier lies; None where there is none.
+        fleet: whose entries of the shared tier are this cache's, and eight digits that are the same in all environments which share them;
+            None where there is no shared tier.
 
     Example:
         >>> from s3warm.testing import fake_s3
@@ -135,6 +137,7 @@ class Budgets(NamedTuple):
     disk: Budget | None
     largest_in_memory: int
     directory: str | None
+    fleet: str | None = None
 
     def __str__(self) -> str:
         disk = "off" if self.directory is None else f"off: {self.directory} cannot be used now, and the log says why"
@@ -147,6 +150,7 @@ class Budgets(NamedTuple):
             (
                 f"memory  {memory}",
                 f"disk    {disk}" + (f" (in {self.directory})" if self.disk is not None else ""),
+                *([] if self.fleet is None else [f"shared  {self.fleet}"]),
             )
         )
 

@@ -9,6 +9,7 @@ from s3warm.errors import (
     AccessDeniedError,
     ConfigurationError,
     DiskUnavailableError,
+    FleetUnavailableError,
     IntegrityError,
     ObjectNotFoundError,
     ObjectTooLargeError,
@@ -47,6 +48,7 @@ __all__ = [
     "Entry",
     "Event",
     "Explanation",
+    "FleetUnavailableError",
     "IntegrityError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
@@ -247,9 +249,10 @@ def invalidate(
     *,
     version_id: str | None = None,
     request: Request | None = None,
+    everywhere: bool = False,
 ) -> None:
     """See `Cache.invalidate`."""
-    default_cache().invalidate(bucket, key, version_id=version_id, request=request)
+    default_cache().invalidate(bucket, key, version_id=version_id, request=request, everywhere=everywhere)
 
 
 def clear() -> None:

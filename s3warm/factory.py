@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from weakref import WeakSet
 
-from s3warm import machine
+from s3warm import forking, machine
+from s3warm.beyond import Alone
 from s3warm.bulk import Bulk
 from s3warm.explanation import Budgets, explain
 from s3warm.keys import MISSING, locate, locate_tree
@@ -35,55 +34,21 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, Unpack
 
+    from s3warm.beyond import Beyond
     from s3warm.explanation import Explanation
     from s3warm.front import Request
     from s3warm.keys import Missing
     from s3warm.metrics import Event
     from s3warm.options import Options
     from s3warm.origin.base import Requests
+    from s3warm.revalidation import Revalidation
     from s3warm.rules.eviction import Cost
     from s3warm.settings import Settings
 
-__all__ = ["LAMBDA_DIRECTORY", "Cache", "alive", "origin_memory"]
+__all__ = ["LAMBDA_DIRECTORY", "Cache", "origin_memory"]
 
 LEAN_MEMORY = 10 * 2**20  # bytes, measured: 5.4 MiB, and 4 for TLS
 LAMBDA_DIRECTORY = "/tmp/s3warm"  # noqa: S108  # private: made 0700 and refused if it is anybody else's
-
-# Every cache of this process, for its forked children.
-_alive: WeakSet[Cache] = WeakSet()
-
-
-# What goes on in the parent once it has forked.
-_held_still: list[Callable[[], None]] = []
-
-
-def alive() -> list[Cache]:
-    """Every cache of this process."""
-    return list(_alive)
-
-
-def _hold_still() -> None:
-    for cache in alive():
-        with contextlib.suppress(Exception):  # one cache's trouble is not another's
-            go_on = cache.before_fork()
-            if go_on is not None:
-                _held_still.append(go_on)
-
-
-def _go_on() -> None:
-    while _held_still:
-        _held_still.pop()()
-
-
-def _renew_all() -> None:
-    _held_still.clear()
-    for cache in alive():
-        with contextlib.suppress(Exception):
-            cache.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_renew_all)
 
 
 def origin_memory(settings: Settings, *, suited: bool) -> int:
@@ -99,13 +64,15 @@ class Cache(Bulk):
         settings: a `Settings` object; without it `S3WARM_*` variables are read.
         client: a boto3 S3 client to use as it is, its time-outs and retries included; without it one is made when it is needed, or, in
             Lambda and for plain buckets, s3warm's own is used (see the setting `origin`).
+        shared_client: a client of redis-py or valkey-py for the shared tier, to use as it is, its time-outs and retries included, in place of
+            `shared_url`; it must not decode responses.
         clock: the wall clock, seconds since the epoch. Not a monotonic one: those stand still while Lambda freezes the environment.
         on_event: called with an `Event` for what is not a memory hit.
         **options: single settings, which win over `settings` and the environment; `Settings` says what there is.
 
     Raises:
         ConfigurationError: a setting cannot be understood, or there is no such setting.
-        TypeError: `settings`, `client`, `clock` or `on_event` is something else.
+        TypeError: `settings`, `client`, `shared_client`, `clock` or `on_event` is something else.
 
     Example:
         >>> with Cache(ttl=60, memory_budget="8MiB", disk_budget=0) as cache:
@@ -119,6 +86,7 @@ class Cache(Bulk):
         settings: Settings | None = None,
         *,
         client: Any = None,
+        shared_client: Any = None,
         clock: Callable[[], float] = time.time,
         on_event: Callable[[Event], None] | None = None,
         **options: Unpack[Options],
@@ -195,6 +163,15 @@ class Cache(Bulk):
             memory=memory,
             disk=self._disk_tier,
             files=files,
+            fleet=self._fleet(
+                settings,
+                client=client,
+                shared_client=shared_client,
+                rules=rules,
+                account=ledger,
+                clock=clock,
+                notices=notices,
+            ),
             origin=ConditionalFetch(self._supplier(client, settings), counters, must_verify=settings.verify == "require"),
             ledger=ledger,
             learn=from_s3.note,
@@ -204,7 +181,7 @@ class Cache(Bulk):
             announcer=announcer,
             anonymous=machine.anonymous_memory,
         )
-        _alive.add(self)
+        forking.watch(self)
 
     def _derive(self, settings: Settings, *, held: int) -> int:
         """Choose the memory budget, where `held` bytes of the process's memory are the cache's; the process's share of all memory."""
@@ -305,7 +282,9 @@ class Cache(Bulk):
         """
         tier = self._disk_tier
         disk = tier.budget() if tier is not None else None
-        return Budgets(self._memory_budget, disk, self._largest_in_memory, tier.path if tier is not None else None)
+        return Budgets(
+            self._memory_budget, disk, self._largest_in_memory, tier.path if tier is not None else None, self._beyond.name
+        )
 
     def close(self) -> None:
         """Let go of memory, database and connections. What is in a named directory stays; the cache then only reads through.
@@ -316,7 +295,7 @@ class Cache(Bulk):
             >>> cache = Cache(ttl=60)
             >>> cache.close()
         """
-        _alive.discard(self)
+        forking.leave(self)
         super().close()
 
     @property
@@ -363,3 +342,33 @@ class Cache(Bulk):
         if client is not None:
             return client_namespace(client) or f"private {os.urandom(16).hex()}"
         return default_namespace(os.environ)
+
+    def _fleet(
+        self,
+        settings: Settings,
+        *,
+        client: Any,
+        shared_client: Any,
+        rules: Rules,
+        account: Ledger,
+        clock: Callable[[], float],
+        notices: Notices,
+    ) -> Callable[[Revalidation], Beyond] | None:
+        """What makes the fleet that this cache is one of, if it is."""
+        for name in ("S3WARM_DISABLED", "S3WARM_OFFLINE"):
+            if switch(name, os.environ):
+                return lambda revalidation: Alone(revalidation, f"{name} has turned it off")
+        if settings.shared_url is None and shared_client is None:
+            return None
+        from s3warm.joining import join
+
+        return join(
+            settings,
+            client=client,
+            shared_client=shared_client,
+            rules=rules,
+            account=account,
+            clock=clock,
+            notices=notices,
+            environ=os.environ,
+        )

@@ -9,15 +9,18 @@ from io import BytesIO, FileIO
 from s3warm import unmeasured
 from s3warm.entries import FileEntry
 from s3warm.origin.base import NoRoom, StartOver, buffers_within
+from s3warm.rules.freshness import parse_cache_control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from io import RawIOBase
+    from typing import Any
 
     from s3warm.arrival import Arrival
-    from s3warm.entries import Metadata, Pin
+    from s3warm.entries import Entry, Metadata, Pin
     from s3warm.keys import ObjectKey
     from s3warm.origin.base import Fetched, Incoming, NotModified, Origin
+    from s3warm.singleflight import Flight
     from s3warm.tiers.base import Account, Download, FileTier, HotTier
 
 __all__ = ["Filing", "PinnedFile", "Streaming"]
@@ -39,6 +42,18 @@ class Filing:
     def confirmed(self, entry: FileEntry) -> None:
         """See `Want.confirmed`: what memory holds is the same, or older."""
         self._outdate(entry)
+
+    def adopt(self, flight: Flight[Any], entry: Entry) -> FileEntry | None:
+        """See `Want.adopt`. One that may not be kept is left to S3, as is one for which there is no room."""
+        if parse_cache_control(entry.info.cache_control).no_store or not flight.store(lambda: self._files.put(entry)):
+            return None
+        try:
+            file = self._files.file(entry.object)
+        except NoRoom:
+            return None
+        if file is not None:
+            self._outdate(file)
+        return file
 
     def receive(self, incoming: Incoming, arrival: Arrival) -> FileEntry:
         """See `Want.receive`.
@@ -105,6 +120,9 @@ class Streaming:
 
     def confirmed(self, entry: FileEntry) -> None:
         """See `Want.confirmed`: never, as nothing is held."""
+
+    def adopt(self, flight: Flight[Any], entry: Entry) -> FileEntry | None:
+        """See `Want.adopt`: never, as the fleet is not asked for streams."""
 
     def receive(self, incoming: Incoming, arrival: Arrival) -> FileEntry:
         """See `Want.receive`."""

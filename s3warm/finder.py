@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s3warm.beyond import Beyond
     from s3warm.calls import Answer, Calls
     from s3warm.entries import FileEntry
     from s3warm.filing import Filing
@@ -30,6 +31,7 @@ class Finder:
         *,
         calls: Calls,
         revalidation: Revalidation,
+        beyond: Beyond,
         counters: Counters,
     ) -> None:
         self._files = files
@@ -37,6 +39,7 @@ class Finder:
         self._planting = planting
         self._calls = calls
         self._revalidation = revalidation
+        self._beyond = beyond
         self._counters = counters
 
     def find(self, where: ObjectKey, bound: float | None) -> FileEntry:
@@ -82,7 +85,7 @@ class Finder:
         self, flight: Flight[FileEntry], where: ObjectKey, held: FileEntry | None, bound: float | None, turn: Turn
     ) -> FileEntry:
         want: Filing | Planting = self._planting() if where.tree else self._filing
-        return self._revalidation.ask(flight, where, held, bound, want=want, turn=turn)
+        return self._beyond.ask(flight, where, held, bound, want=want, turn=turn)
 
     def _found(self, where: ObjectKey, answer: Answer, bound: float | None) -> FileEntry | None:
         """What the call was given; of what another thread's flight has brought, with a pin of one's own; None if that is gone again."""

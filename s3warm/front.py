@@ -178,6 +178,8 @@ class Front:
         if not slot.validated_at <= (now := self._clock()) < slot.expires_at:
             return False
         self._look(now)
+        if now >= slot.expires_at:  # others have just been heard to invalidate it
+            return False
         self._prolong(slot)
         slot.hits += 1
         return True

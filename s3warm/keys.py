@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from s3warm.terms import Terms
 
-__all__ = ["MISSING", "Missing", "ObjectKey", "locate", "locate_tree"]
+__all__ = ["MISSING", "Missing", "ObjectKey", "locate", "locate_tree", "trees_of"]
 
 _BUCKET_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 _MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
@@ -107,6 +107,17 @@ def locate_tree(bucket: str, prefix: str | Missing = MISSING) -> ObjectKey:
     """
     where = locate(bucket, prefix)
     return where._replace(key=where.key if where.key.endswith("/") else where.key + "/", tree=True)
+
+
+def trees_of(where: ObjectKey) -> list[ObjectKey]:
+    """All trees that an object lies in, and the one that it could be the root of.
+
+    Example:
+        >>> [tree.key for tree in trees_of(locate("s3://models/bert/config.json"))]
+        ['bert/', 'bert/config.json/']
+    """
+    parts = where.key.split("/")
+    return [ObjectKey(where.bucket, "/".join(parts[:depth]) + "/", tree=True) for depth in range(1, len(parts) + 1)]
 
 
 def _split(uri: str) -> tuple[str, str]:

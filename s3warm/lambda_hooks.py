@@ -7,7 +7,7 @@ registers the hooks where `AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`; whoe
 
 from __future__ import annotations
 
-from s3warm.factory import alive
+from s3warm.forking import alive
 
 __all__ = ["after_restore", "before_snapshot", "register"]
 

@@ -26,10 +26,13 @@ NAMES = (*Stats._fields, LATENCY)
 USUAL = (
     "memory_hits",
     "disk_hits",
+    "shared_hits",
     "misses",
     "stale_served",
     "errors",
     "decode_errors",
+    "shared_errors",
+    "shared_refused",
     "origin_requests",
     "origin_bytes",
     LATENCY,
@@ -87,7 +90,8 @@ def checked(only: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(only, str):
         raise TypeError(f"only must be several names, not one string; for this one write only=({only!r},)")
-    chosen = tuple(dict.fromkeys(only))
+    titles = {title(name): name for name in NAMES}
+    chosen = tuple(dict.fromkeys(titles.get(name, name) for name in only))
     if not chosen:
         raise ValueError("only is empty: there would be nothing to report")
     for name in chosen:

@@ -17,11 +17,12 @@ __all__ = ["Announcer", "Counters", "Event", "Stats", "Troubles"]
 class Stats(NamedTuple):
     """A snapshot of the cache's counters; `after - before` gives what happened in between, gauges as they are after.
 
-    Each call that delivers a body counts once in the first seven fields. Bytes are bytes.
+    Each call that delivers a body counts once in the first eight fields. Bytes are bytes.
 
     Attributes:
         memory_hits: answered from memory, fresh.
         disk_hits: answered from /tmp, fresh.
+        shared_hits: answered from the shared tier, or from a copy here that it has confirmed, without asking S3.
         misses: the body came from S3, nothing was held.
         revalidated: S3 said 304.
         replaced: S3 said 200 to a revalidation.
@@ -35,6 +36,8 @@ class Stats(NamedTuple):
         evictions: from either tier, for want of room.
         disk_errors: troubles with /tmp that the next tier made good.
         corrupt: bodies on disk that failed verification and were dropped.
+        shared_errors: troubles with the server of the shared tier that S3 made good; none is counted while it is left in peace.
+        shared_refused: entries of the shared tier that were tampered with, damaged, or another object's.
         decoded: runs of a `transform` or a `loader`.
         decode_errors: of those, the ones that failed.
         written: objects that `put` has written.
@@ -53,6 +56,7 @@ class Stats(NamedTuple):
 
     memory_hits: int = 0
     disk_hits: int = 0
+    shared_hits: int = 0
     misses: int = 0
     revalidated: int = 0
     replaced: int = 0
@@ -66,6 +70,8 @@ class Stats(NamedTuple):
     evictions: int = 0
     disk_errors: int = 0
     corrupt: int = 0
+    shared_errors: int = 0
+    shared_refused: int = 0
     decoded: int = 0
     decode_errors: int = 0
     written: int = 0
@@ -129,6 +135,8 @@ class Event(NamedTuple):
             `"evicted"`: an object went from a tier for want of room;
             `"disk_error"`: trouble with /tmp, which the next tier made good; about no object;
             `"corrupt"`: a body on disk was damaged, and dropped;
+            `"shared_error"`: trouble with the server of the shared tier, which S3 made good; about no object;
+            `"shared_refused"`: an entry of the shared tier was tampered with, damaged, or another object's;
             `"written"`: `put` has written it;
             `"decoded"`: a `transform` or a `loader` made a value of it, `"decode_failed"`: it could not;
             `"progress"`: more of an object of over 4 MiB has arrived.
@@ -137,7 +145,7 @@ class Event(NamedTuple):
         bytes: size of the body concerned; of `"progress"` what has arrived so far.
         seconds: time that S3 took, by the cache's clock, for `"fetched"`, `"revalidated"`, `"replaced"` and `"written"`; that it took to make a value,
             for `"decoded"`; else 0.
-        detail: a word on the cause, of `"stale_served"`, `"removed"`, `"disk_error"`, `"corrupt"` and `"decode_failed"`; what made
+        detail: a word on the cause, of `"stale_served"`, `"removed"`, `"disk_error"`, `"corrupt"`, `"shared_error"`, `"shared_refused"` and `"decode_failed"`; what made
             the value, of `"decoded"`.
         total: size of the object, of `"progress"`; else 0.
 

@@ -63,13 +63,20 @@ class Near(Front):
         self._slots = cache._slots
         self._values = cache._values
         self._clock = cache._clock
-        self._look = cache._look
+        self._look = cache._ledger.look
         self._prolong = cache._prolong
+
+    def _may_be_prolonged(self, slot: Any) -> bool:
+        return not self._has_news() and super()._may_be_prolonged(slot)
+
+    def _has_news(self) -> bool:
+        """Whether it is time to listen to the fleet: that may wait for the network, and so is done where objects are brought."""
+        return self.cache._beyond.has_news(float(self._clock()))
 
     def _read(self, where: ObjectKey, bound: float | None) -> Entry:
         cache = self.cache
         self._look(float(self._clock()))
-        held = cache._fresh_in_memory(where, bound)
+        held = None if self._has_news() else cache._fresh_in_memory(where, bound)
         if held is not None:
             return held
         bring, look = partial(cache._read, where, bound), partial(self._read, where, bound)
@@ -90,7 +97,7 @@ class Near(Front):
     ) -> Any:
         cache = self.cache
         self._look(float(self._clock()))
-        slot = cache._decoding.fresh(where, bound, decoder)
+        slot = None if self._has_news() else cache._decoding.fresh(where, bound, decoder)
         if slot is not None:
             return slot.value
         look = partial(self._made, where, bound, decoder, size_of, bring)

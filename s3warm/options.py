@@ -34,3 +34,9 @@ class Options(TypedDict, total=False):
     verify: Literal["available", "require"]
     origin: Literal["auto", "boto3", "lean"]
     rules: Mapping[str, Mapping[str, Any]] | Sequence[Rule] | str
+    shared_url: str | None
+    shared_secret: str | None
+    shared_unauthenticated: bool
+    shared_max_object: int | str
+    shared_timeout: float | timedelta
+    shared_connect_timeout: float | timedelta

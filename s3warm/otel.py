@@ -34,6 +34,7 @@ class _Instrument(NamedTuple):
 _OUTCOMES = {
     "memory_hit": "memory_hits",
     "disk_hit": "disk_hits",
+    "shared_hit": "shared_hits",
     "miss": "misses",
     "revalidated": "revalidated",
     "replaced": "replaced",
@@ -52,6 +53,8 @@ _COUNTERS = {
     "s3warm.decodings": _Instrument("decoded", "{value}", "Runs of transforms and loaders"),
     "s3warm.decode_errors": _Instrument("decode_errors", "{error}", "Of these, the ones that failed"),
     "s3warm.disk.corruptions": _Instrument("corrupt", "{object}", "Damaged bodies in the cache directory"),
+    "s3warm.shared.errors": _Instrument("shared_errors", "{error}", "Troubles with the server of the shared tier"),
+    "s3warm.shared.refusals": _Instrument("shared_refused", "{object}", "Entries of the shared tier that were not authentic"),
 }
 _GAUGES = {
     "s3warm.memory.usage": _Instrument("memory_bytes", "By", "Bytes held in memory"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
+    from s3warm.beyond import Beyond
     from s3warm.calls import Calls
     from s3warm.entries import FileEntry
     from s3warm.front import Request
@@ -50,6 +51,7 @@ class Paths:
     _give_back: Callable[[], None]  # see `Making.give_back`: a file whose value is gone takes nobody's room
     _flights: SingleFlight[Any]
     _revalidation: Revalidation
+    _beyond: Beyond
 
     def __init__(self, origin: Origin, files: FileTier | None, account: Account) -> None:
         self._origin = origin
@@ -266,6 +268,7 @@ class Paths:
             planting,
             calls=self._calls,
             revalidation=self._revalidation,
+            beyond=self._beyond,
             counters=self._counters,
         )
 

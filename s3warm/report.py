@@ -14,7 +14,7 @@ class Preloaded(NamedTuple):
 
     Attributes:
         source: the URI or the `(bucket, key)` pair as it was given; of a callable its qualified name.
-        outcome: `"fetched"` from S3, `"fresh"` (it was there already), `"revalidated"` (there already, and S3 was asked whether it has
+        outcome: `"fetched"` from S3 or the shared tier, `"fresh"` (it was there already), `"revalidated"` (there already, and S3 or the fleet was asked whether it has
             changed), `"stale"` (S3 could not be asked, an older copy is there), `"called"` (a callable), `"failed"`, or `"unfinished"` (the
             time was over before it was done, or begun).
         tier: where it is when all are done, `"memory"` or `"disk"`; `""` if nowhere, and for callables.

@@ -9,6 +9,7 @@ from s3warm import deadlines
 from s3warm.absence import Absences
 from s3warm.arrival import Arrival
 from s3warm.chance import draw
+from s3warm.declared import DEFAULT_TTL
 from s3warm.errors import (
     AccessDeniedError,
     IntegrityError,
@@ -21,7 +22,6 @@ from s3warm.errors import (
 from s3warm.metrics import Event
 from s3warm.origin.base import NoRoom, NotModified
 from s3warm.rules import freshness
-from s3warm.settings import DEFAULT_TTL
 from s3warm.tiers.base import Turn
 from s3warm.watch import OriginWatch
 
@@ -107,29 +107,31 @@ class Revalidation:
     @contextlib.contextmanager
     def turn(self, tier: FileTier | None, where: ObjectKey, held: Held | None, bound: float | None) -> Iterator[Turn]:
         """Let other processes on the directory bring the object first, if they are at it."""
-        # With ttl=0 it is for this call to ask, as it is for each where nothing stays fresh; in an outage nobody waits for others to find
-        # that out as well.
-        never = held is not None and held.expires_at < held.validated_at
-        if (
-            tier is None
-            or self._asks_now(where, bound)
-            or (bound is None and never)
-            or not self._watch.may_ask(where, float(self._clock()))
-        ):
+        patience = self.patience(where, held, bound)
+        if tier is None or patience is None:
             yield Turn()
             return
-        left = deadlines.left()
-        patience = PATIENCE if held is None else PATIENCE_WITH_COPY
-        if held is not None and self._may_serve_meanwhile(held, bound):
-            patience = 0.0
 
         def found(times: Term | None) -> bool:
             if times is None:
                 return self.is_found(tier, where, bound)
             return freshness.is_fresh(*times, self._clock(), bound)
 
-        with tier.turn(where, found, patience if left is None else min(patience, left)) as turn:
+        with tier.turn(where, found, patience) as turn:
             yield turn
+
+    def patience(self, where: ObjectKey, held: Held | None, bound: float | None) -> float | None:
+        """Seconds to wait for another who is bringing the object; None: whoever else is at it, this call asks S3, or nobody does."""
+        # With ttl=0 it is for this call to ask, as it is for each where nothing stays fresh; in an outage nobody waits for others to find
+        # that out as well.
+        never = held is not None and held.expires_at < held.validated_at
+        if self.asks_now(where, bound) or (bound is None and never) or not self._watch.may_ask(where, float(self._clock())):
+            return None
+        patience = PATIENCE if held is None else PATIENCE_WITH_COPY
+        if held is not None and self._may_serve_meanwhile(held, bound):
+            patience = 0.0
+        left = deadlines.left()
+        return patience if left is None else min(patience, left)
 
     def ask(
         self,
@@ -199,12 +201,12 @@ class Revalidation:
         now = float(self._clock())
         if stand_in is not None:
             return None if self._watch.may_ask(where, now) else self._serve_stale(stand_in, "S3 failed a moment ago")
-        refusal = None if self._asks_now(where, bound) else self._watch.refusal(where, now)
+        refusal = None if self.asks_now(where, bound) else self._watch.refusal(where, now)
         if refusal is not None:
             raise refusal
         return None
 
-    def _asks_now(self, where: ObjectKey, bound: float | None) -> bool:
+    def asks_now(self, where: ObjectKey, bound: float | None) -> bool:
         """Whether a call is to get what S3 says from now on: with ttl=0, its own or the cache's."""
         return bound == 0 or (bound is None and self._ttl(where) == 0)
 
@@ -264,26 +266,37 @@ class Revalidation:
 
     def expiry(self, where: ObjectKey, validated_at: float, control: freshness.CacheControl) -> float:
         """Until when a body that was validated then is fresh."""
+        return self._expiry(where, validated_at, control, draw())
+
+    def latest_expiry(self, where: ObjectKey, validated_at: float, control: freshness.CacheControl) -> float:
+        """Until when it could be at most."""
+        return self._expiry(where, validated_at, control, 0.0)
+
+    def _expiry(self, where: ObjectKey, validated_at: float, control: freshness.CacheControl, drawn: float) -> float:
         if where.pinned and not control.mocked:
             return float("inf")
         settings, ttl = self._settings, self._ttl(where)
-        return freshness.expires_at(validated_at, ttl, control, settings.cache_control, jitter=settings.ttl_jitter, draw=draw())
+        return freshness.expires_at(validated_at, ttl, control, settings.cache_control, jitter=settings.ttl_jitter, draw=drawn)
 
     def _confirmed(self, flight: Flight[Any], held: H, asked_at: float, want: Want[H]) -> H:
         """304: every tier that holds this body is told so."""
         control = freshness.parse_cache_control(held.info.cache_control)
-        entry = held._replace(validated_at=asked_at, expires_at=self.expiry(held.object, asked_at, control), stale=False)
-        supersede = held.validated_at > asked_at
+        entry = self.renewed(flight, held, (asked_at, self.expiry(held.object, asked_at, control)), want)
+        self._counters.revalidated += 1
+        self._tell("revalidated", entry.object, size=entry.size, since=asked_at)
+        return entry
+
+    def renewed(self, flight: Flight[Any], held: H, times: Term, want: Want[H]) -> H:
+        """What is held is the current body, as of these times: every tier that holds it is told so."""
+        entry = held._replace(validated_at=times[0], expires_at=times[1], stale=False)
+        supersede = held.validated_at > times[0]
 
         def refresh() -> None:
-            times = entry.validated_at, entry.expires_at
             for tier in self._tiers:
                 tier.refresh(entry.object, entry.etag, *times, supersede=supersede)
             want.confirmed(entry)
 
         flight.store(refresh)
-        self._counters.revalidated += 1
-        self._tell("revalidated", entry.object, size=entry.size, since=asked_at)
         return entry
 
     def _arrived(self, where: ObjectKey, held: Held | None, entry: Held, asked_at: float) -> None:

@@ -1,145 +1,23 @@
-"""Settings: plain values, checked when they are made, with one table that says what each one accepts."""
+"""Settings: plain values, checked when they are made; `declared` says what each one accepts."""
 
 from __future__ import annotations
 
 from s3warm import values
+from s3warm.declared import TABLE
 from s3warm.errors import ConfigurationError
-from s3warm.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any, Unpack
 
+    from s3warm.declared import Setting
     from s3warm.options import Options
     from s3warm.rules.budget import Share
     from s3warm.rules.prefixes import Rule
 
-__all__ = ["DEFAULT_TTL", "SWITCHES", "TABLE", "Settings", "resolve", "switch"]
+__all__ = ["SWITCHES", "Settings", "resolve", "switch"]
 
-DEFAULT_TTL = 300.0  # seconds
-
-
-class Setting(NamedTuple):
-    """One row of the settings table."""
-
-    name: str
-    default: Any
-    parse: Callable[[Any], Any]
-    accepts: str
-    meaning: str
-
-
-_SIZE = 'bytes, a size like "64MiB" or a share like "25%"'
-
-TABLE: tuple[Setting, ...] = (
-    Setting(
-        "ttl",
-        None,
-        values.seconds_or_none,
-        "seconds or a timedelta, 0 or more, or None",
-        "for how long an object is fresh; None: 300 s. An object's shorter `max-age` wins",
-    ),
-    Setting(
-        "ttl_jitter",
-        0.1,
-        values.fraction,
-        "a number from 0 up to, but not including, 1",
-        "the share of the TTL by which it is shortened at random",
-    ),
-    Setting(
-        "stale_if_error",
-        3600.0,
-        values.from_number_or_text,
-        "seconds or a timedelta, 0 or more",
-        "for how long after expiry a copy may stand in while S3 is out of reach",
-    ),
-    Setting(
-        "stale_while_revalidate",
-        0.0,
-        values.from_number_or_text,
-        "seconds or a timedelta, 0 or more",
-        "for how long after expiry a copy is served while another thread or process is asking S3 (RFC 5861); 0: callers wait for its answer",
-    ),
-    Setting(
-        "negative_ttl",
-        0.0,
-        values.from_number_or_text,
-        "seconds or a timedelta, 0 or more",
-        "for how long a 404 is remembered, in this process; 0: not at all",
-    ),
-    Setting(
-        "memory_budget",
-        None,
-        values.budget,
-        _SIZE + ", 0 to turn the tier off, or None",
-        "bytes kept in memory; None: chosen, see the formula",
-    ),
-    Setting(
-        "disk_budget",
-        None,
-        values.budget,
-        _SIZE + ", 0 to turn the tier off, or None",
-        "bytes kept in the directory; None: 80 % of what is free and what it holds already",
-    ),
-    Setting(
-        "directory",
-        None,
-        values.directory,
-        "a path, or None",
-        "where the disk tier lies; None: `/tmp/s3warm` in Lambda, elsewhere a temporary one for each process, removed at its exit",
-    ),
-    Setting(
-        "max_memory_object",
-        None,
-        values.budget,
-        _SIZE + " of the memory budget, or None",
-        "the largest body kept in memory; None: half of the memory budget",
-    ),
-    Setting(
-        "compression_level",
-        1,
-        values.compression_level,
-        "a whole number from 0 (store as it is) to 22",
-        "zstd level of bodies on disk that compress",
-    ),
-    Setting(
-        "namespace",
-        None,
-        values.name,
-        "a string of at most 200 characters, or None",
-        "keeps caches on one directory apart; None: derived from endpoint, region and kind of credentials",
-    ),
-    Setting(
-        "cache_control",
-        "respect",
-        values.cache_control,
-        '"respect", "trust" or "ignore"',
-        "whether an object's `Cache-Control` may shorten (respect), also lengthen (trust) or not touch its TTL",
-    ),
-    Setting(
-        "verify",
-        "available",
-        values.verify,
-        '"available" or "require"',
-        "require: an object for which S3 gives nothing to check its bytes against is an `IntegrityError`, before it is downloaded",
-    ),
-    Setting(
-        "origin",
-        "auto",
-        values.origin,
-        '"auto", "boto3" or "lean"',
-        "who sends the requests where no client is given; auto: s3warm's own small client in Lambda, for plain buckets, else boto3",
-    ),
-    Setting(
-        "rules",
-        (),
-        values.rules,
-        'a mapping of prefixes, like {"s3://bucket/prefix": {"ttl": 5, "disk": False}}, or that as JSON',
-        "other values below a prefix: of `ttl` and `stale_if_error`, and with `disk` False no body lies on disk, nor a tree that has it (with True those of SSE-C may); "
-        "the longest prefix that gives a value decides",
-    ),
-)
 _BY_NAME = {setting.name: setting for setting in TABLE}
 
 # Switches for incidents and tests. They are not settings: they hold whatever the code passes.
@@ -180,6 +58,12 @@ class Settings:
     verify: str
     origin: str
     rules: tuple[Rule, ...]
+    shared_url: str | None
+    shared_secret: str | None
+    shared_unauthenticated: bool
+    shared_max_object: int
+    shared_timeout: float
+    shared_connect_timeout: float
 
     def __init__(self, **options: Unpack[Options]) -> None:
         for name in options:
@@ -272,13 +156,19 @@ def _checked(setting: Setting, value: Any, shown_as: str) -> Any:
         return setting.parse(value)
     except values.Unacceptable as error:
         why = f": {error}" if error.args else ""
-        raise ConfigurationError(f"{shown_as}={_shown(value)} is not understood; accepted: {setting.accepts}{why}") from error
+        raise ConfigurationError(
+            f"{shown_as}={_shown(setting, value)} is not understood; accepted: {setting.accepts}{why}"
+        ) from error
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise ConfigurationError(f"{shown_as}={_shown(value)} is not understood; accepted: {setting.accepts}") from error
+        raise ConfigurationError(
+            f"{shown_as}={_shown(setting, value)} is not understood; accepted: {setting.accepts}"
+        ) from error
 
 
-def _shown(value: Any) -> str:
-    """The value as it prints; a whole number of more than 4,300 digits does not."""
+def _shown(setting: Setting, value: Any) -> str:
+    """The value as it prints; a whole number of more than 4,300 digits does not, and nothing that is to stay secret."""
+    if setting.parse in (values.url, values.secret):
+        return "'***'"
     try:
         return repr(value)
     except ValueError:

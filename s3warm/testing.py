@@ -11,8 +11,10 @@ import hashlib
 import os
 from email.utils import formatdate
 
+from s3warm.beyond import Alone
 from s3warm.default import making
 from s3warm.factory import Cache
+from s3warm.faked import FakeAnswer, FakePage
 from s3warm.keys import locate
 from s3warm.origin.base import Listed, TransportError
 from s3warm.origin.dates import timestamp
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Unpack
 
+    from s3warm.beyond import Beyond
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Event
     from s3warm.options import Options
     from s3warm.origin.base import Request, Upload
+    from s3warm.revalidation import Revalidation
     from s3warm.rules.eviction import Cost
     from s3warm.settings import Settings
 
@@ -182,7 +186,7 @@ class FakeS3:
         """The cache's clock."""
         return self.now
 
-    def get(self, request: Request) -> _Answer:
+    def get(self, request: Request) -> FakeAnswer:
         """See `Requests.get`."""
         if self.before_answer is not None:
             self.before_answer(request)
@@ -195,32 +199,32 @@ class FakeS3:
         self.requests.append(noted)
         return answer
 
-    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> _Page:
+    def list(self, bucket: str, prefix: str, token: str, deadline: float | None = None, delimiter: str = "") -> FakePage:
         """See `Requests.list`."""
         if self.down:
             raise TransportError("the fake S3 is down")
         uri = f"s3://{bucket}/{prefix}"
         if uri in self.denied:
             self.requests.append(FakeRequest(uri, None, 403, 0))
-            return _Page(403, "AccessDenied", [], [], "")
+            return FakePage(403, "AccessDenied", [], [], "")
         keys = (key for place, key in self._objects if place == bucket and key.startswith(prefix))
         found = sorted(each for each in {_rolled_up(key, prefix, delimiter) for key in keys} if each[0] > token)
         page = found[:_PAGE]
         listed = [_listed(name, self._objects[bucket, name][-1]) for name, is_prefix in page if not is_prefix]
         prefixes = [name for name, is_prefix in page if is_prefix]
         self.requests.append(FakeRequest(uri, None, 200, 0))
-        return _Page(200, "", listed, prefixes, page[-1][0] if len(found) > _PAGE else "")
+        return FakePage(200, "", listed, prefixes, page[-1][0] if len(found) > _PAGE else "")
 
-    def write(self, upload: Upload) -> _Answer:
+    def write(self, upload: Upload) -> FakeAnswer:
         """See `Requests.write`."""
         if self.down:
             raise TransportError("the fake S3 is down")
         where = upload.object
         uri = f"s3://{where.bucket}/{where.key}"
-        answer = _Answer(403, {}, b"", "AccessDenied")
+        answer = FakeAnswer(403, {}, b"", "AccessDenied")
         if uri not in self.denied:
             self._write(uri, upload.body, dict(upload.headers()))
-            answer = _Answer(200, {"etag": self._objects[where.bucket, where.key][-1].headers["etag"]}, b"", "")
+            answer = FakeAnswer(200, {"etag": self._objects[where.bucket, where.key][-1].headers["etag"]}, b"", "")
         self.requests.append(FakeRequest(uri, None, answer.status, len(upload.body), method="PUT"))
         return answer
 
@@ -234,29 +238,29 @@ class FakeS3:
     def close(self) -> None:
         """See `Requests.close`."""
 
-    def _answer(self, request: Request) -> _Answer:
+    def _answer(self, request: Request) -> FakeAnswer:
         where = request.object
         if f"s3://{where.bucket}/{where.key}" in self.denied:
-            return _Answer(403, {}, b"", "AccessDenied")
+            return FakeAnswer(403, {}, b"", "AccessDenied")
         version = self._find(where)
         if version is None:
-            return _Answer(404, {}, b"", "NoSuchVersion" if where.version_id else "NoSuchKey")
+            return FakeAnswer(404, {}, b"", "NoSuchVersion" if where.version_id else "NoSuchKey")
         if request.if_none_match and request.if_none_match == version.headers["etag"]:
-            return _Answer(304, {}, b"", "304")
+            return FakeAnswer(304, {}, b"", "304")
         if request.if_match and request.if_match != version.headers["etag"]:
-            return _Answer(412, {}, b"", "PreconditionFailed")
+            return FakeAnswer(412, {}, b"", "PreconditionFailed")
         headers = dict(version.headers)
         if where.version_id:
             headers["x-amz-version-id"] = version.id
         if request.span is None:
-            return _Answer(200, headers, version.body, "")
+            return FakeAnswer(200, headers, version.body, "")
         first, last = request.span
         if first >= len(version.body):
-            return _Answer(416, {}, b"", "InvalidRange")
+            return FakeAnswer(416, {}, b"", "InvalidRange")
         last = min(last, len(version.body) - 1)
         body = version.body[first : last + 1]
         headers |= {"content-length": str(len(body)), "content-range": f"bytes {first}-{last}/{len(version.body)}"}
-        return _Answer(206, headers, body, "")
+        return FakeAnswer(206, headers, body, "")
 
     def _find(self, where: ObjectKey) -> _Version | None:
         versions = self._objects.get((where.bucket, where.key), [])
@@ -281,43 +285,6 @@ def _listed(key: str, version: _Version) -> Listed:
     return Listed(key, version.headers["etag"], len(version.body), timestamp(version.headers.get("last-modified")))
 
 
-class _Answer:
-    """One answer of the fake; see `Response`."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, code: str) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.code = code
-        self.cause: BaseException | None = None
-        self.deadline: float | None = None
-        self._position = 0
-
-    def readinto(self, buffer: memoryview) -> int:
-        """See `Response.readinto`."""
-        chunk = self.body[self._position : self._position + len(buffer)]
-        buffer[: len(chunk)] = chunk
-        self._position += len(chunk)
-        return len(chunk)
-
-    def close(self) -> None:
-        """See `Response.close`."""
-
-
-class _Page:
-    """One page of a listing; see `Page`."""
-
-    headers: Mapping[str, str] = {}
-    cause: BaseException | None = None
-
-    def __init__(self, status: int, code: str, objects: list[Listed], prefixes: list[str], token: str) -> None:
-        self.status = status
-        self.code = code
-        self.objects = objects
-        self.prefixes = prefixes
-        self.token = token
-
-
 class _Known(LearntCost):
     """The cost of what no network is asked for: as in production, on any machine."""
 
@@ -325,6 +292,13 @@ class _Known(LearntCost):
 
     def note(self, size: int, seconds: float) -> None:
         """Learns nothing."""
+
+
+class _Solitary(Alone):
+    """A fleet of one, whatever server the handler names: everywhere is here."""
+
+    def tell(self, where: ObjectKey) -> None:
+        """There is nobody to tell."""
 
 
 class FakeCache(Cache):
@@ -393,6 +367,9 @@ class FakeCache(Cache):
     def _place(self, settings: Settings) -> tuple[str, bool]:
         return (temporary_directory(), True) if settings.directory is None else (settings.directory, False)
 
+    def _fleet(self, settings: Settings, **_others: Any) -> Callable[[Revalidation], Beyond] | None:
+        return _Solitary
+
     def _namespace(self, settings: Settings, client: Any) -> str:
         return settings.namespace or f"fake {os.urandom(16).hex()}"
 
@@ -433,6 +410,7 @@ def fake_s3(
         settings: Settings | None = settings,
         *,
         client: Any = None,  # noqa: ARG001  # whatever the handler configures, its requests go to the fake
+        shared_client: Any = None,  # noqa: ARG001
         clock: Any = None,  # noqa: ARG001  # and time is the test's
         on_event: Callable[[Event], None] | None = on_event,
         **options: Unpack[Options],

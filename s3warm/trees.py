@@ -15,10 +15,12 @@ from s3warm.record import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from s3warm.arrival import Arrival
-    from s3warm.entries import FileEntry
+    from s3warm.entries import Entry, FileEntry
     from s3warm.origin.base import Listed, Origin
+    from s3warm.singleflight import Flight
     from s3warm.tiers.base import Account, FileTier, TreeDownload
 
 __all__ = ["Planting"]
@@ -59,6 +61,9 @@ class Planting:
 
     def confirmed(self, entry: FileEntry) -> None:
         """See `Want.confirmed`: it is where it is."""
+
+    def adopt(self, flight: Flight[Any], entry: Entry) -> FileEntry | None:
+        """See `Want.adopt`: never, as the fleet shares no trees."""
 
     def receive(self, listing: Listing, arrival: Arrival) -> FileEntry:
         """See `Want.receive`.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "Hidden",
+    "above_zero",
     "budget",
     "cache_control",
     "compression_level",
@@ -23,8 +25,14 @@ __all__ = [
     "rules",
     "seconds",
     "seconds_or_none",
+    "secret",
+    "size",
+    "switch",
+    "url",
     "verify",
 ]
+
+_SHORTEST_SECRET = 16  # bytes: 128 bits, if they are drawn and not thought of
 
 _UNITS = {
     "": 1,
@@ -177,9 +185,10 @@ def _rule(prefix: Any, given: dict[str, Any]) -> Rule:
     if "*" in prefix:
         raise Unacceptable(f"the prefix {prefix!r} is no pattern: it is what URIs begin with")
     given.pop("prefix", None)
-    disk = given.pop("disk", None)
-    if disk is not None and not isinstance(disk, bool):
-        raise Unacceptable(f"disk of {prefix!r} must be True or False, not {disk!r}")
+    places = {place: given.pop(place, None) for place in ("disk", "shared")}
+    for place, said in places.items():
+        if said is not None and not isinstance(said, bool):
+            raise Unacceptable(f"{place} of {prefix!r} must be True or False, not {said!r}")
     durations: dict[str, float | None] = {}
     for field in ("ttl", "stale_if_error"):
         try:
@@ -187,9 +196,68 @@ def _rule(prefix: Any, given: dict[str, Any]) -> Rule:
         except (TypeError, ValueError):
             raise Unacceptable(f"{field} of {prefix!r} must be seconds or a timedelta, 0 or more") from None
     if given:
-        raise Unacceptable(f"{prefix!r} takes ttl, stale_if_error and disk, not {', '.join(map(repr, given))}")
+        raise Unacceptable(f"{prefix!r} takes ttl, stale_if_error, disk and shared, not {', '.join(map(repr, given))}")
     # "s3://bucket" is no prefix of the objects of "bucket-2".
-    return Rule(prefix if "/" in prefix[5:] else prefix + "/", durations["ttl"], durations["stale_if_error"], disk)
+    return Rule(prefix if "/" in prefix[5:] else prefix + "/", durations["ttl"], durations["stale_if_error"], **places)
+
+
+def url(value: Any) -> str | None:
+    """The URL of a server, which may have a password in it, and so does not print; or None."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Unacceptable
+    from s3warm.tiers.address import parse
+
+    try:
+        parse(value)
+    except ValueError as error:  # which quotes no password
+        raise Unacceptable(str(error)) from None
+    return Hidden(value)
+
+
+def secret(value: Any) -> str | None:
+    """A secret, or None. It does not print."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value.encode()) < _SHORTEST_SECRET:
+        raise Unacceptable
+    return Hidden(value)
+
+
+def switch(value: Any) -> bool:
+    """True or False, also from the text of an environment variable."""
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text in (True, "1", "true", "yes", "on"):
+        return True
+    if text in (False, "", "0", "false", "no", "off"):
+        return False
+    raise Unacceptable
+
+
+def above_zero(value: Any) -> float:
+    """`from_number_or_text`, of more than nothing."""
+    number = from_number_or_text(value)
+    if not 0 < number < float("inf"):
+        raise Unacceptable
+    return number
+
+
+def size(value: Any) -> int:
+    """A number of bytes; see `budget`."""
+    number = budget(value)
+    if not isinstance(number, int):
+        raise Unacceptable
+    return number
+
+
+class Hidden(str):
+    """A text that is a secret, or has one in it: it is what it is, but does not print."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 def _one_of(value: Any, *words: str) -> str:

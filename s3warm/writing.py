@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from s3warm.beyond import Beyond
     from s3warm.calls import Calls
     from s3warm.front import Request
     from s3warm.keys import ObjectKey
@@ -42,6 +43,7 @@ class Writing:
     _revalidation: Revalidation
     _kept_in: tuple[Tier, ...]  # farthest first
     _writes: Writes
+    _beyond: Beyond
 
     def put(
         self,
@@ -57,7 +59,7 @@ class Writing:
     ) -> Entry:
         """Write an object to S3, by one PUT, and keep it as if it had just been fetched: who reads it here gets what was written.
 
-        Other environments see it when their TTL is over. Where several threads write one object at the same time S3 is asked which came last.
+        Other environments see it when their TTL is over; those of a fleet that hold no copy of their own, at once. Where several threads write one object at the same time S3 is asked which came last.
         A `tree` that it is in, and copies that were asked for with another `request`, follow when their TTL is over. A write that fails leaves
         S3 as it was, or, where the answer is missing, perhaps not: then the copy that is held is revalidated before it is used again. The role
         needs `s3:PutObject`.
@@ -119,9 +121,11 @@ class Writing:
                 if self._writes.end(where, write):
                     for tier in self._kept_in:
                         tier.expire(where)
+                    self._beyond.doubt(where)
 
     def _written(self, upload: Upload) -> Entry:
         where, began = upload.object, self._clock()
+        generation = self._beyond.writes(where)
         try:
             info = self._origin.write(upload)
         except (AccessDeniedError, ObjectNotFoundError):
@@ -130,6 +134,7 @@ class Writing:
             self._forget(where)
             for tier in self._kept_in:  # it may be written all the same
                 tier.expire(where)
+            self._beyond.doubt(where)
             raise
         # Whoever was asking meanwhile may have been told of the older body: what they bring is not kept, and what they have kept was
         # asked for before now.
@@ -140,6 +145,7 @@ class Writing:
         for tier in self._kept_in:
             if not info.etag or control.no_store or not tier.put(entry):
                 tier.evict(where)
+        self._beyond.written(entry, generation)
         self._counters.written += 1
         self._announcer.note(Event("written", where.bucket, where.key, info.size, now - began))
         return entry

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["client_namespace", "default_namespace"]
+__all__ = ["client_namespace", "default_namespace", "fleet_namespace"]
 
 _IDENTITY = (
     "AWS_ACCESS_KEY_ID",
@@ -53,17 +53,42 @@ def client_namespace(client: Any) -> str | None:
     return f"{place} {blake2b(key_id.encode(), digest_size=32).hexdigest()}"
 
 
+def fleet_namespace(named: str | None, client: Any, environ: Mapping[str, str]) -> str | None:
+    """Whose entries of a shared tier are whose: those of one name, or of one Lambda function, at one endpoint; None where neither is known.
+
+    A function's name stands for its role. What a client of the user's may read is another matter, unless it has the role's own credentials.
+    """
+    endpoint = _endpoint(environ)
+    if client is not None:
+        endpoint = str(getattr(getattr(client, "meta", None), "endpoint_url", ""))
+    host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):  # one S3, whichever of its names a client was made with
+        endpoint = "aws"
+    if named is not None:
+        return f"named {named} at {endpoint}"
+    function = environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    own = client is None or (client_namespace(client) or "").endswith(" role")
+    return f"function {function} in {_region(environ)} at {endpoint}" if function and own else None
+
+
 def default_namespace(environ: Mapping[str, str]) -> str:
     """The namespace of the default credential chain.
 
     In Lambda its keys rotate, and always belong to the one role of the function; elsewhere whatever decides whose credentials it
     finds tells accounts apart.
     """
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or "aws"
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+    endpoint, region = _endpoint(environ), _region(environ)
     if machine.in_lambda(environ):
         return f"default {endpoint} {region} role"
     from s3warm.hashing import blake2b
 
     identity = "\n".join(environ.get(name, "") for name in _IDENTITY)
     return f"default {endpoint} {region} {blake2b(identity.encode(), digest_size=32).hexdigest()}"
+
+
+def _endpoint(environ: Mapping[str, str]) -> str:
+    return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or "aws"
+
+
+def _region(environ: Mapping[str, str]) -> str:
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for requests to S3, by headers.
+"""AWS Signature Version 4 for requests to S3, by headers, and for requests that are handed on, by their query.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html: for S3 a path is encoded once and never normalised, so
 that keys like `a/../b` and `//lead` are what they are. tests/unit/test_sigv4.py holds it to AWS's test suite and to botocore's signatures.
@@ -124,18 +124,50 @@ class Signer:
         payload: str = EMPTY,
     ) -> str:
         """The value of the header Authorization, for headers that are sorted by their names, which are in lower case."""
-        day = stamp[:8]
         names = ";".join([name for name, _ in headers])
         lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in headers])
-        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
-        scope = f"{day}/{self._region}/{self._service}/aws4_request"
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+        scope = self._scope(stamp)
+        signature = self._signature(keys, stamp, f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}")
+        return f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+
+    def presigned(self, host: str, path: str, parameters: Iterable[tuple[str, str]], keys: Keys, *, expires: int) -> str:
+        """The query of a GET without a body that whoever has it can send, for `expires` seconds.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, but that the body counts as the empty one.
+
+        Args:
+            host: the header, the only one that is signed.
+            path: encoded, with its leading slash.
+            parameters: further ones, neither encoded nor sorted.
+            keys: the credentials.
+            expires: seconds.
+        """
+        stamp = self.stamp()
+        signing = [
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+            ("X-Amz-Credential", f"{keys.access_key}/{self._scope(stamp)}"),
+            ("X-Amz-Date", stamp),
+            ("X-Amz-Expires", str(expires)),
+            ("X-Amz-SignedHeaders", "host"),
+        ]
+        if keys.token:
+            signing.append(("X-Amz-Security-Token", keys.token))
+        query = query_of([*parameters, *signing])
+        signature = self._signature(keys, stamp, f"GET\n{path}\n{query}\nhost:{host}\n\nhost\n{EMPTY}")
+        return f"{query}&X-Amz-Signature={signature}"
+
+    def _scope(self, stamp: str) -> str:
+        return f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
+
+    def _signature(self, keys: Keys, stamp: str, request: str) -> str:
+        """In hexadecimal, of a canonical request."""
+        day = stamp[:8]
+        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope(stamp)}\n{sha256(request.encode()).hexdigest()}"
         of_day, of_secret, inner, outer = self._key
         if of_day != day or of_secret != keys.secret_key:
             inner, outer = _hmac(self._signing_key(keys.secret_key, day))
             self._key = day, keys.secret_key, inner, outer
-        signature = _digest(inner, outer, to_sign).hex()
-        return f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        return _digest(inner, outer, to_sign).hex()
 
     def _signing_key(self, secret: str, day: str) -> bytes:
         key = f"AWS4{secret}".encode()

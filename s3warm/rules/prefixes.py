@@ -1,4 +1,4 @@
-"""Other settings for what lies below a prefix: a TTL, how long a stale copy may stand in, whether bodies may lie on disk."""
+"""Other settings for what lies below a prefix: a TTL, how long a stale copy may stand in, where bodies may lie."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ class Rule(NamedTuple):
         ttl: for how many seconds an object is fresh.
         stale_if_error: for how many seconds after expiry a copy may stand in while S3 is out of reach.
         disk: whether bodies may lie on disk. Those of SSE-C may only where this is True, others unless it is False.
+        shared: whether anything may lie in the shared tier. Bodies that are encrypted with KMS or SSE-C may only where this is True, and so
+            what is `no-store`; others unless this is False, or `disk` is.
     """
 
     prefix: str
     ttl: float | None = None
     stale_if_error: float | None = None
     disk: bool | None = None
+    shared: bool | None = None
 
 
 class Rules:
@@ -48,14 +51,23 @@ class Rules:
 
     def find(self, name: str, where: ObjectKey) -> Any:
         """What the rules say of an object, by the name of a `Rule`'s field; None if nothing."""
+        rule = self._deciding(name, where)
+        return None if rule is None else getattr(rule, name)
+
+    def _deciding(self, name: str, where: ObjectKey) -> Rule | None:
+        """The rule that says it."""
         if not self._rules:
             return None
         uri = f"s3://{where.bucket}/{where.key}"
-        for rule in self._rules:
-            said = getattr(rule, name)
-            if said is not None and uri.startswith(rule.prefix):
-                return said
-        return None
+        return next((rule for rule in self._rules if getattr(rule, name) is not None and uri.startswith(rule.prefix)), None)
+
+    def in_fleet(self, where: ObjectKey) -> bool | None:
+        """What is said of sharing an object with other environments; None if nothing is."""
+        shared, disk = self._deciding("shared", where), self._deciding("disk", where)
+        # What may not even lie on one's own disk is shared only where as much is said of it, or of something within.
+        if disk is not None and disk.disk is False and (shared is None or len(shared.prefix) < len(disk.prefix)):
+            return False
+        return None if shared is None else shared.shared
 
     def on_disk(self, where: ObjectKey) -> bool:
         """Whether a body, or a tree with all that may be in it, may lie on disk."""

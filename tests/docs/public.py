@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 __all__ = ["MODULES", "PLUMBING", "Public", "attributes", "is_record", "kept", "modules", "names", "section"]
 
 # A new public module is added here, and nowhere else.
-MODULES = ("s3warm", "s3warm.aio", "s3warm.emf", "s3warm.otel", "s3warm.powertools", "s3warm.testing")
+MODULES = (
+    "s3warm",
+    "s3warm.aio",
+    "s3warm.emf",
+    "s3warm.notifications",
+    "s3warm.otel",
+    "s3warm.powertools",
+    "s3warm.testing",
+)
 
 # What the modules of s3warm ask of each other. By class; subclasses have it as well.
 PLUMBING = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s3warm.settings import TABLE
+from s3warm.declared import TABLE
 from tests.docs import public
 from tests.docs.links import broken
 

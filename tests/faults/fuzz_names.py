@@ -12,11 +12,12 @@ from unittest import mock
 from s3warm.cli import fetch as cli_fetch
 from s3warm.cli import simulate as cli_simulate
 from s3warm.cli.main import main
+from s3warm.declared import TABLE
 from s3warm.errors import ConfigurationError, ObjectNotFoundError
 from s3warm.globbing import parse
 from s3warm.keys import ObjectKey, locate, locate_tree
 from s3warm.rules.budget import Share
-from s3warm.settings import TABLE, Settings, resolve, switch
+from s3warm.settings import Settings, resolve, switch
 from s3warm.simulation.trace import Trace
 from s3warm.sources import place, several
 from tests.faults.fuzz import Choices, target

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import valkey
 from tests.support.embedded import EmbeddedS3
 from tests.support.gateway import RadosGateway, missing
-from tests.support.worlds import FakeWorld, LeanWorld, ServerWorld
+from tests.support.worlds import FakeWorld, FleetWorld, LeanWorld, ServerWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +33,19 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RadosGateway]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.ValkeyServer]:
+    absent = valkey.missing()
+    if absent is not None:
+        pytest.skip(f"no Valkey or Redis server here: {absent}")
+    with valkey.ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
 @pytest.fixture(
     params=[
         "fake",
+        pytest.param("fleet", marks=pytest.mark.e2e),
         "embedded",
         pytest.param("embedded lean", marks=pytest.mark.e2e),
         pytest.param("gateway", marks=pytest.mark.e2e),
@@ -45,6 +56,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     made: FakeWorld | ServerWorld
     if request.param == "fake":
         made = FakeWorld(tmp_path / "cache")
+    elif request.param == "fleet":
+        made = FleetWorld(tmp_path / "cache", request.getfixturevalue("shared_server").url)
     else:
         name, _, lean = request.param.partition(" ")
         server = request.getfixturevalue(name)

@@ -20,7 +20,7 @@ from botocore.config import Config
 
 import s3warm
 from s3warm import AccessDeniedError, Cache, OriginUnavailableError, deadlines, ledger
-from s3warm.factory import alive
+from s3warm.forking import alive
 from s3warm.keys import locate
 from s3warm.origin import intime
 from s3warm.origin.base import CHUNK, Late, Request, TransportError

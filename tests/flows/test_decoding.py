@@ -116,7 +116,7 @@ def test_a_gzip_that_would_fill_the_memory_is_refused() -> None:
     with fake_s3() as s3, pytest.MonkeyPatch.context() as patch:
         s3.put("s3://cfg/z", bomb, content_encoding="gzip")
         cache: Any = s3warm.default_cache()
-        patch.setattr(cache._ledger, "largest", lambda: 2**20)
+        patch.setattr(cache._decoding, "_largest", lambda: 2**20)
         cache._decoding._ledger = cache._ledger
         with pytest.raises(ObjectTooLargeError, match="s3://cfg/z has"):
             s3warm.get("s3://cfg/z", transform="text")

@@ -289,7 +289,7 @@ def test_a_directory_may_begin_with_the_home_directory() -> None:
 
 
 def test_the_face_shows_its_names_and_nothing_else() -> None:
-    assert dir(s3warm) == sorted([*s3warm.__all__, "aio", "emf", "otel", "powertools"])
+    assert dir(s3warm) == sorted([*s3warm.__all__, "aio", "emf", "notifications", "otel", "powertools"])
 
 
 def test_a_misspelt_attribute_of_the_fake_is_an_error() -> None:

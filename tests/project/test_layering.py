@@ -13,11 +13,11 @@ PACKAGE = ROOT / "s3warm"
 
 # From the ground up: what stands in one line may import what stands above it. (ARCHITECTURE.md, "Layers".)
 LAYERS: list[list[str]] = [
-    ["chance", "hashing", "later", "record"],  # ground
+    ["chance", "forking", "hashing", "later", "record"],  # ground
     ["terms"],
     ["keys", "report"],
     ["errors", "metrics"],
-    ["measures", "notices"],
+    ["changes", "measures", "notices"],
     [
         "machine",
         "rules.budget",
@@ -28,17 +28,21 @@ LAYERS: list[list[str]] = [
         "rules.prefixes",
         "rules.pressure",
     ],  # pure rules
+    ["tiers.address"],
     ["codec", "entries", "options", "rules.costs", "values"],  # values
-    ["deadlines", "settings"],
+    ["deadlines", "declared"],
+    ["settings"],
     ["singleflight", "tiers.slot"],
-    ["tiers.base", "origin.base"],  # contracts
+    ["tiers.base", "origin.base", "tiers.breaker", "tiers.floors", "tiers.scripts"],  # contracts
     ["ledger", "origin.dates", "tiers.own"],
     [
         "crew",
         "explanation",
+        "faked",
         "globbing",
         "handlers",
         "origin.answers",
+        "origin.chain",
         "origin.buffer",
         "origin.failures",
         "origin.heads",
@@ -52,6 +56,7 @@ LAYERS: list[list[str]] = [
         "pool",
         "sizing",
         "sources",
+        "tiers.bounded",
         "tiers.complaints",
         "tiers.database",
         "tiers.doubts",
@@ -59,6 +64,7 @@ LAYERS: list[list[str]] = [
         "tiers.row",
         "tiers.scattered",
         "tiers.recent",
+        "tiers.server",
         "tiers.told",
         "transforms",
     ],  # parts
@@ -68,17 +74,19 @@ LAYERS: list[list[str]] = [
         "origin.credentials",
         "origin.wire",
         "preloading",
+        "tiers.addresses",
         "tiers.decoded",
         "tiers.intents",
         "tiers.order",
         "tiers.ranked",
         "tiers.readonly",
+        "tiers.sealed",
         "tiers.temporary",
     ],
     ["listings", "origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
-    ["origin.lean", "tiers.turns"],
-    ["origin.choice"],
-    ["origin.listing", "origin.stream", "origin.transfer", "tiers.directory"],
+    ["origin.lean", "tiers.iam", "tiers.leases", "tiers.line", "tiers.shared", "tiers.tidings", "tiers.turns"],
+    ["origin.choice", "tiers.clients"],
+    ["origin.listing", "origin.stream", "origin.transfer", "tiers.dialing", "tiers.directory"],
     ["origin.writing"],
     ["origin.fetch", "tiers.opening", "tiers.room", "tiers.survey", "tiers.verified"],
     ["tiers.shelf"],
@@ -89,6 +97,8 @@ LAYERS: list[list[str]] = [
     ["tiers.disk"],
     ["absence", "arrival", "front", "making", "watch"],  # orchestration
     ["revalidation", "taskflight", "unmeasured"],
+    ["beyond", "fleet"],
+    ["joining"],
     ["bodies", "calls", "filing", "trees"],
     ["decoding"],
     ["finder"],
@@ -102,7 +112,7 @@ LAYERS: list[list[str]] = [
     ["asyncfiles"],
     ["aio"],
     ["injection"],
-    ["browsing", "face", "lambda_hooks", "measured", "testing"],  # integrations
+    ["browsing", "face", "lambda_hooks", "measured", "notifications", "testing"],  # integrations
     ["emf", "fsspec", "otel", "powertools"],
     ["simulation.classic", "simulation.s3fifo", "simulation.tinylfu", "simulation.trace"],  # the policy beside its peers
     ["simulation.generated", "simulation.offline", "simulation.rule"],
@@ -121,14 +131,15 @@ LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 BARE = {"cli.__init__", "rules.__init__", "tiers.__init__", "origin.__init__", "simulation.__init__"}
 
 DOORS = {
-    "boto3": {"cli.measure", "origin.boto"},  # the bench stands beside plain boto3
-    "botocore": {"origin.boto"},
+    "boto3": {"cli.measure", "origin.boto", "origin.chain"},  # the bench stands beside plain boto3
+    "botocore": {"origin.boto", "origin.chain"},
     "urllib3": {"origin.boto"},
     "diskcache": {"tiers.store"},
     "sqlite3": {"tiers.database", "tiers.order", "tiers.readonly", "tiers.store"},
     "fsspec": {"browsing", "fsspec"},
     "zstandard": {"codec"},
     "opentelemetry": {"otel"},
+    "redis": {"tiers.clients"},
     "pytest": {"pytest_plugin"},
 }
 

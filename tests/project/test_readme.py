@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import s3warm
+from s3warm.declared import TABLE
 from s3warm.rules import budget
-from s3warm.settings import SWITCHES, TABLE
+from s3warm.settings import SWITCHES
 from s3warm.testing import fake_s3
 from tests.faults.tried import ROWS
 

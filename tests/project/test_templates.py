@@ -6,22 +6,26 @@ import ast
 import importlib.util
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pydoc import locate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from examples.layer.build import file_name
 from examples.layer.wheels import Target
-from s3warm import S3WarmError, testing
-from tests.support import templates
-from tests.support.examples import BUCKET, EXAMPLES, FOLDER, Example, environment, need
+from s3warm import S3WarmError, notifications, testing
+from s3warm.changes import changed
+from s3warm.settings import Settings
+from tests.support import events, templates
+from tests.support.examples import BUCKET, EXAMPLES, FOLDER, SHARED, Example, environment, need
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from s3warm.origin.base import Request
 
 SQS = FOLDER / "sqs" / "template.yaml"
+FLEET = FOLDER / "fleet" / "template.yaml"
 PLANTED = {
     "a property that there is not": ("Handler: app.handler", "Handlr: app.handler", "Handlr"),
     "a runtime of the past": ("Runtime: python3.12", "Runtime: python3.7", "E2531"),
@@ -94,9 +98,10 @@ def test_what_a_template_names_is_there(example: Example) -> None:
     assert {"Ref": "Layer"} in function["Layers"]
 
 
-def test_a_batch_has_time_and_an_end() -> None:
-    template = templates.read(SQS)
-    function, queue = templates.function(template), template["Resources"]["Queue"]["Properties"]
+@pytest.mark.parametrize(("path", "name"), [(SQS, "Function"), (FLEET, "Changes")])
+def test_a_batch_has_time_and_an_end(path: Path, name: str) -> None:
+    template = templates.read(path)
+    function, queue = templates.functions(template)[name], template["Resources"]["Queue"]["Properties"]
     (event,) = function["Events"].values()
     assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -111,6 +116,43 @@ def test_a_snapshot_is_taken_of_a_version_that_is_published() -> None:
     assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
     assert function["AutoPublishAlias"]
     assert function["EphemeralStorage"]["Size"] == 512
+
+
+def test_what_the_templates_set_are_settings() -> None:
+    names = {name for example in EXAMPLES for name in variables(templates.read(example.template))}
+    assert set(SHARED) < names
+    assert names <= {f"S3WARM_{name.upper()}" for name in Settings.__slots__}
+
+
+def variables(template: dict[str, Any]) -> Iterator[str]:
+    for function in templates.functions(template).values():
+        for name in function.get("Environment", {}).get("Variables", {}):
+            if name.startswith("S3WARM_"):
+                yield name
+
+
+def test_a_fleet_is_told_what_has_changed() -> None:
+    template = templates.read(FLEET)
+    resources, functions = template["Resources"], templates.functions(template)
+    serving, telling = functions["Function"], functions["Changes"]
+    assert locate(telling["Handler"]) is notifications.handler
+    assert "Policies" not in telling, "it needs no rights in S3"
+    # Both have to mean the same entries, or one drops what the other does not read; and to reach the same server.
+    for name in ("S3WARM_NAMESPACE", *SHARED):
+        assert serving["Environment"]["Variables"][name] == telling["Environment"]["Variables"][name]
+    for name in ("CodeUri", "Layers", "Runtime", "Architectures", "VpcConfig"):
+        assert serving[name] == telling[name]
+    (statement,) = serving["Policies"][0]["Statement"]
+    pattern = resources["Rule"]["Properties"]["EventPattern"]
+    prefix = pattern["detail"]["object"]["key"][0]["prefix"]
+    assert statement["Resource"] == {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::${{Bucket}}/{prefix}*"}, "what is read is told"
+    for kind in pattern["detail-type"]:
+        assert changed(events.announcement(BUCKET, f"{prefix}1", kind))
+    assert {"Object Created", "Object Deleted"} <= set(pattern["detail-type"])
+    queue = {"Fn::GetAtt": ["Queue", "Arn"]}
+    assert [target["Arn"] for target in resources["Rule"]["Properties"]["Targets"]] == [queue]
+    assert telling["Events"]["Queue"]["Properties"]["Queue"] == queue
+    assert resources["Queue"]["Properties"]["MessageRetentionPeriod"] >= serving["Environment"]["Variables"]["S3WARM_TTL"]
 
 
 # -- rights -----------------------------------------------------------------------------------------------------------------------

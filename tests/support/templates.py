@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["complaints", "function", "read", "translated"]
+__all__ = ["complaints", "function", "functions", "read", "translated"]
 
 PACKAGES = {"cfnlint": "cfn-lint", "samtranslator": "aws-sam-translator"}
 """What this needs, by the name of the module."""
@@ -32,11 +32,15 @@ def read(path: Path) -> dict[str, Any]:
     return plain
 
 
+def functions(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The properties of its functions, by their names in it."""
+    resources = template["Resources"].items()
+    return {name: each["Properties"] for name, each in resources if each["Type"] == "AWS::Serverless::Function"}
+
+
 def function(template: dict[str, Any]) -> dict[str, Any]:
-    """The properties of its only function."""
-    (found,) = (each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::Serverless::Function")
-    properties: dict[str, Any] = found
-    return properties
+    """The properties of the function that the example is there for: the one called `Function`."""
+    return functions(template)["Function"]
 
 
 def translated(path: Path) -> dict[str, Any]:

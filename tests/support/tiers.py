@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3warm.metrics import Counters, Troubles
 from s3warm.rules.costs import FROM_S3, LearntCost
 from s3warm.tiers.disk import DiskTier
 from s3warm.tiers.memory import MemoryTier
+from s3warm.tiers.sealed import Sealer
+from s3warm.tiers.server import Server
+from s3warm.tiers.shared import SharedTier
+from tests.support.entries import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +31,7 @@ class Journal:
         self.troubles = Troubles()
         self.evicted: list[ObjectKey] = []
         self.corrupted: list[ObjectKey] = []
+        self.failed: list[Exception | None] = []
 
 
 class Plenty:
@@ -66,4 +71,24 @@ def disk_tier(
         troubles=told.troubles,
         evicted=lambda key, _: told.evicted.append(key),
         corrupted=lambda key, _: told.corrupted.append(key),
+    )
+
+
+def shared_tier(client: Any, *, largest: int = 64 * MIB, namespace: str = "test", journal: Journal | None = None) -> SharedTier:
+    """A shared tier over a client of redis-py, a second after what tests put into it was validated."""
+    told = journal or Journal()
+
+    def now() -> float:
+        return NOW + 1
+
+    return SharedTier(
+        Server(lambda: client, lambda _: None, clock=now, failed=lambda _, error: told.failed.append(error)),
+        Sealer(namespace, b"a secret of the tests"),
+        largest=largest,
+        level=1,
+        keep=300.0,
+        opted=lambda _: None,
+        account=Plenty(),
+        clock=now,
+        refused=lambda key, _: told.corrupted.append(key),
     )

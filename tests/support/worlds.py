@@ -1,5 +1,7 @@
 """Origins to run the flow tests against: the fake in memory, moto's server and a real gateway behind a counting proxy.
 
+The fake is there once more for a fleet: there each cache has the tiers of its directory, and then the server that all of them share.
+
 A flow is written once. A world gives it an S3 to write to behind the cache's back, caches over that S3 with a clock that the test moves,
 and the requests as S3 saw them.
 """
@@ -17,7 +19,9 @@ from botocore.config import Config
 from s3warm import Cache
 from s3warm.origin.lean import LeanRequests
 from s3warm.testing import FakeCache, FakeS3
+from tests.support.fleets import FleetCache
 from tests.support.proxy import RecordingProxy
+from tests.support.threads import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,6 +110,14 @@ class FakeWorld(_Caches):
         super().__init__(directory)
         self.s3 = FakeS3()
 
+    @property
+    def now(self) -> float:
+        return self.s3.now
+
+    @now.setter
+    def now(self, seconds: float) -> None:
+        self.s3.now = seconds
+
     def _uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
 
@@ -137,9 +149,26 @@ class FakeWorld(_Caches):
         self.s3.before_answer = lambda _: entered()
 
     def cache(self, **options: Any) -> Cache:
-        cache = FakeCache(self.s3, **self.options(options))
-        cache._clock = cache._revalidation._clock = lambda: self.now
-        return self.keep(cache)
+        return self.keep(FakeCache(self.s3, **self.options(options)))
+
+
+class FleetWorld(FakeWorld):
+    """The same S3; each cache is an environment of one fleet, whose server is real."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        super().__init__(directory)
+        # However slow this machine is at the moment, the server answers; what happens where it does not has tests of its own.
+        self._shared = {"shared_url": url, "shared_timeout": PATIENCE, "shared_connect_timeout": PATIENCE}
+
+    def options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return super().options({"namespace": self.bucket, **self._shared, **options})
+
+    def cache(self, **options: Any) -> Cache:
+        return self.keep(FleetCache(self.s3, None, **self.options(options)))
+
+    def close(self) -> None:
+        super().close()
+        assert [cache.stats().shared_errors for cache in self.caches] == [0] * len(self.caches), "the server gave no trouble"
 
 
 class ServerWorld(_Caches):

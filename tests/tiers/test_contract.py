@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+import fakeredis
 import pytest
 
+from s3warm.tiers.dialing import dial
 from tests.support.entries import NOW, an_entry, noise, text
-from tests.support.tiers import Journal, disk_tier, memory_tier
+from tests.support.threads import PATIENCE
+from tests.support.tiers import MIB, Journal, disk_tier, memory_tier, shared_tier
+from tests.support.valkey import ValkeyServer, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,27 +20,59 @@ if TYPE_CHECKING:
 
     from s3warm.tiers.disk import DiskTier
     from s3warm.tiers.memory import MemoryTier
+    from s3warm.tiers.shared import SharedTier
 
-    AnyTier = MemoryTier | DiskTier
+    AnyTier = MemoryTier | DiskTier | SharedTier
 
     class MakeTier(Protocol):
-        def __call__(self, *, budget: int = ..., journal: Journal | None = ...) -> AnyTier: ...
+        def __call__(self, *, budget: int = ..., journal: Journal = ...) -> AnyTier: ...
 
 
-@pytest.fixture(params=["memory", "disk"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeTier]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    absent = missing()
+    if absent is not None:
+        pytest.skip(f"no server here: {absent}")
+    with ValkeyServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+def tiers(request: pytest.FixtureRequest, directory: Path) -> Iterator[MakeTier]:
+    """What makes tiers of the kind that is the fixture's parameter. A server's bounds single bodies by the budget: it has no other."""
     made: list[AnyTier] = []
+    told = Journal()
 
-    def make(*, budget: int = 64 * 2**20, journal: Journal | None = None) -> AnyTier:
+    def make(*, budget: int = 64 * MIB, journal: Journal = told) -> AnyTier:
+        apart = directory / f"cache{len(made)}"
         if request.param == "memory":
             made.append(memory_tier(budget=budget, journal=journal))
+        elif request.param == "disk":
+            made.append(disk_tier(apart, budget=budget, journal=journal))
         else:
-            made.append(disk_tier(tmp_path / f"cache{len(made)}", budget=budget, journal=journal))
+            if request.param == "shared, fake":
+                client = fakeredis.FakeRedis()
+            else:
+                url = request.getfixturevalue("server").url
+                client = dial(url, connect_timeout=PATIENCE, timeout=PATIENCE, largest=64 * MIB)
+            made.append(shared_tier(client, largest=budget, namespace=str(apart), journal=journal))
         return made[-1]
 
     yield make
     for tier in made:
         tier.close()
+    assert (told.failed, told.corrupted) == ([], []), "no test here gives a tier any trouble"
+
+
+@pytest.fixture(params=["memory", "disk", "shared, fake", pytest.param("shared", marks=pytest.mark.e2e)])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeTier]:
+    """Every tier."""
+    yield from tiers(request, tmp_path)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def make_own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeTier]:
+    """Tiers whose room is this process's to give, and to count: that of a server is bounded by its own `maxmemory`."""
+    yield from tiers(request, tmp_path)
 
 
 BODIES = {
@@ -64,24 +100,44 @@ def test_nothing_is_held_at_first(make: MakeTier) -> None:
     tier = make()
     assert tier.get(an_entry().object) is None
     assert tier.describe(an_entry().object) is None
-    assert tier.usage().entries == 0
+
+
+SEVERAL = [
+    an_entry(b"1"),
+    an_entry(b"2", version_id="v2"),
+    an_entry(b"3", version_id="v3"),
+    an_entry(b"4", bucket="other"),
+    an_entry(b"5", key="key/v2"),
+    an_entry(b"6", key="../../etc/passwd"),
+    an_entry(b"7", key="ключ\x00\n☃" * 20),
+]
 
 
 def test_keys_with_versions_and_other_buckets_are_others(make: MakeTier) -> None:
     tier = make()
-    entries = [
-        an_entry(b"1"),
-        an_entry(b"2", version_id="v2"),
-        an_entry(b"3", version_id="v3"),
-        an_entry(b"4", bucket="other"),
-        an_entry(b"5", key="key/v2"),
-        an_entry(b"6", key="../../etc/passwd"),
-        an_entry(b"7", key="ключ\x00\n☃" * 20),
-    ]
-    for entry in entries:
+    for entry in SEVERAL:
         assert tier.put(entry)
-    assert [tier.get(entry.object) for entry in entries] == entries
-    assert tier.usage().entries == len(entries)
+    assert [tier.get(entry.object) for entry in SEVERAL] == SEVERAL
+
+
+def test_what_is_held_is_counted(make_own: MakeTier) -> None:
+    tier = make_own()
+    assert tier.usage().entries == 0
+    for entry in SEVERAL:
+        tier.put(entry)
+    tier.put(an_entry(noise(100_000), validated_at=NOW + 1))
+    assert tier.usage().entries == len(SEVERAL), "one body for each"
+    tier.evict(an_entry().object)
+    assert tier.usage().entries == len(SEVERAL) - 1
+    tier.clear()
+    assert tier.usage().entries == 0
+
+
+def test_usage_is_within_the_budget(make: MakeTier) -> None:
+    tier = make(budget=1_000_000)
+    for number in range(4):
+        tier.put(an_entry(noise(400_000, number), key=str(number)))
+    assert tier.usage().bytes <= tier.usage().budget <= 1_000_000
 
 
 def test_an_expired_entry_is_still_there_for_its_304(make: MakeTier) -> None:
@@ -98,7 +154,6 @@ def test_put_replaces_an_earlier_validation_and_never_a_later_one(make: MakeTier
     assert tier.put(new)
     assert not tier.put(old)
     assert tier.get(new.object) == new
-    assert tier.usage().entries == 1
 
 
 def test_refresh_moves_the_times_of_the_same_body_only(make: MakeTier) -> None:
@@ -139,7 +194,6 @@ def test_evict_and_clear_forget(make: MakeTier) -> None:
     assert [tier.get(entry.object) is None for entry in entries] == [False, True, False]
     tier.clear()
     assert [tier.get(entry.object) for entry in entries] == [None, None, None]
-    assert tier.usage().entries == 0
 
 
 def test_what_is_larger_than_the_budget_is_not_admitted_and_leaves_nothing_older_behind(make: MakeTier) -> None:
@@ -148,13 +202,13 @@ def test_what_is_larger_than_the_budget_is_not_admitted_and_leaves_nothing_older
     assert tier.put(small)
     assert not tier.put(large)
     assert tier.get(large.object) is None, "what is held now would be the older body"
-    assert tier.usage().bytes <= 1_000_000
+    assert tier.usage().bytes <= tier.usage().budget
 
 
 @pytest.mark.parametrize(("size", "budget"), [(20, 1_000_000), (2_000, 4_000_000), (40_000, 4_000_000), (150_000, 4_000_000)])
-def test_the_budget_holds_whatever_comes(make: MakeTier, size: int, budget: int) -> None:
+def test_the_budget_holds_whatever_comes(make_own: MakeTier, size: int, budget: int) -> None:
     journal = Journal()
-    tier = make(budget=budget, journal=journal)
+    tier = make_own(budget=budget, journal=journal)
     keys = [an_entry(key=f"{number}").object for number in range(5 * budget // 2 // (size + 400))]
     for number, key in enumerate(keys):
         tier.put(an_entry(noise(size, number), key=key.key))
@@ -166,8 +220,8 @@ def test_the_budget_holds_whatever_comes(make: MakeTier, size: int, budget: int)
     assert sum(size for _ in held) > budget * (0.75 if size > 10_000 else 0.01), "the budget is used"
 
 
-def test_a_newcomer_is_turned_away_rather_than_that_much_more_valuable_ones_go(make: MakeTier) -> None:
-    tier = make(budget=1_000_000)
+def test_a_newcomer_is_turned_away_rather_than_that_much_more_valuable_ones_go(make_own: MakeTier) -> None:
+    tier = make_own(budget=1_000_000)
     # Small objects, each hit often: a millisecond per byte far above that of one large object.
     small = [an_entry(noise(500, number), key=f"small{number}") for number in range(100)]
     for entry in small:
@@ -231,4 +285,4 @@ def test_many_threads_never_see_half_an_entry(make: MakeTier) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert tier.usage().bytes <= 1_500_000
+    assert tier.usage().bytes <= tier.usage().budget

@@ -273,6 +273,12 @@ def measured(powertools: PowertoolsMetrics) -> None:
     s3warm.powertools.add_metrics(print)  # type: ignore[arg-type]
 
 
+def notified(event: dict[str, Any], context: object) -> None:
+    assert_type(s3warm.notifications.handler(event, context), dict[str, list[dict[str, str]]])
+    assert_type(s3warm.notifications.invalidate([event]), dict[str, list[dict[str, str]]])
+    s3warm.notifications.invalidate(event, everywhere=True)  # type: ignore[call-arg]
+
+
 class Handlers:
     @s3warm.inject(flags=("bucket", "key"), transform="json")
     def handle(self, event: str, context: object, *, flags: dict[str, bool]) -> int:

@@ -74,7 +74,9 @@ def test_an_object_comes_with_all_that_s3_said_of_it() -> None:
 @pytest.mark.parametrize("kind", ["aws:kms", "aws:kms:dsse"])
 def test_the_encryption_with_other_keys_than_s3s_is_known(kind: str) -> None:
     answer = whole(b"body", x_amz_server_side_encryption=kind)
-    assert World([answer]).fetch().info.encryption == kind
+    fetched = World([answer]).fetch()
+    assert isinstance(fetched, Fetched)
+    assert fetched.info.encryption == kind
 
 
 def test_what_s3_did_not_say_stays_empty() -> None:

@@ -103,7 +103,7 @@ def test_names_are_kept_in_their_order_and_once() -> None:
     [
         ("misses", TypeError, r"only=\('misses',\)"),
         ([], ValueError, "only is empty"),
-        (["misses", "Errors"], ValueError, "'Errors', which is no metric of s3warm; there are memory_hits, .*origin_latency"),
+        (["misses", "Eros"], ValueError, "'Eros', which is no metric of s3warm; there are memory_hits, .*origin_latency"),
     ],
 )
 def test_a_choice_that_is_none_says_what_there_is(only: Any, error: type[Exception], said: str) -> None:
@@ -118,7 +118,7 @@ def test_totals_go_on_where_another_cache_becomes_the_default(s3: FakeS3) -> Non
     totals = Totals()
     s3warm.get("b", "one")
     s3warm.get("b", "one")
-    assert totals.read()[:3] == (1, 0, 1)
+    assert totals.read()[:4] == (1, 0, 0, 1)
     s3warm.get("b", "one")
     with pytest.warns(RuntimeWarning, match="had been used"):
         s3warm.configure(memory_budget="1MiB")
@@ -351,3 +351,7 @@ def test_a_default_that_is_replaced_in_a_block_is_counted_with_the_one_before(s3
             s3warm.configure(ttl=5)
         s3warm.get("b", "two")
     assert sent.reports == [{"MemoryHits": [1], "Misses": [2]}]
+
+
+def test_a_metric_may_be_named_as_cloudwatch_shows_it() -> None:
+    assert checked(["SharedHits", "misses", "shared_hits"]) == ("shared_hits", "misses")

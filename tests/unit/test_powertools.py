@@ -102,4 +102,4 @@ def test_what_cannot_be_used_is_refused_at_once(arguments: tuple[Any, ...], erro
 
 def test_a_choice_that_there_is_not_is_refused(metrics: Metrics) -> None:
     with pytest.raises(ValueError, match="no metric of s3warm"):
-        add_metrics(metrics, only=("Misses",))
+        add_metrics(metrics, only=("Mises",))

@@ -14,11 +14,12 @@ from typing import Any, get_type_hints
 import pytest
 
 from s3warm import ConfigurationError
+from s3warm.declared import TABLE
 from s3warm.factory import Cache
 from s3warm.rules.budget import Share
 from s3warm.rules.prefixes import Rule
-from s3warm.settings import SWITCHES, TABLE, Settings, from_environment, resolve, switch
-from s3warm.values import seconds
+from s3warm.settings import SWITCHES, Settings, from_environment, resolve, switch
+from s3warm.values import Hidden, seconds
 
 MIB = 2**20
 NAMES = [setting.name for setting in TABLE]
@@ -99,6 +100,22 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("rules", {}, ()),
     ("rules", {"s3://b": {"ttl": timedelta(minutes=1)}}, (Rule("s3://b/", 60.0),)),
     ("rules", [Rule("s3://b/x", 5, None, False)], (Rule("s3://b/x", 5.0, None, False),)),
+    ("rules", {"s3://b/": {"shared": True}}, (Rule("s3://b/", shared=True),)),
+    ("shared_url", None, None),
+    ("shared_url", "", None),
+    ("shared_url", "rediss://user:password@host:6379", Hidden("rediss://user:password@host:6379")),
+    ("shared_secret", None, None),
+    ("shared_secret", "", None),
+    ("shared_secret", "s" * 16, Hidden("s" * 16)),
+    ("shared_secret", "ü" * 8, Hidden("ü" * 8)),
+    ("shared_unauthenticated", True, True),
+    ("shared_unauthenticated", "1", True),
+    ("shared_unauthenticated", "no", False),
+    ("shared_max_object", 0, 0),
+    ("shared_max_object", "4MiB", 4 * 2**20),
+    ("shared_timeout", 1, 1.0),
+    ("shared_timeout", "0.5", 0.5),
+    ("shared_connect_timeout", timedelta(milliseconds=250), 0.25),
     (
         "rules",
         '{"s3://b/secret": {"disk": false, "stale_if_error": "30"}, "s3://b/": {"ttl": 0}}',
@@ -149,6 +166,13 @@ REFUSED: list[tuple[str, Any]] = [
     ),
     *refused("rules", *({"s3://b/": {"ttl": value}} for value in NO_DURATIONS)),
     *refused("rules", *({"s3://b/": each} for each in ({"disk": 0}, {"disk": "no"}, {"tll": 5}, {"memory": False}, [1]))),
+    *refused("rules", {"s3://b/": {"shared": 1}}),
+    *refused("shared_url", 5, b"redis://host", "host:6379", "http://host", "redis://user:hunter2@host:port", [], True),
+    *refused("shared_secret", 5, b"s" * 16, "s" * 15, [], True),
+    *refused("shared_unauthenticated", None, 2, "maybe", [], b"1"),
+    *refused("shared_max_object", None, "", "25%", *NO_SIZES, *NO_NUMBERS),
+    *refused("shared_timeout", 0, *NO_DURATIONS),
+    *refused("shared_connect_timeout", 0, float("inf"), *NO_DURATIONS),
 ]
 
 
@@ -169,8 +193,8 @@ def test_a_setting_refuses_naming_itself_the_value_and_what_it_accepts(name: str
         Settings(**{name: value})
     accepts = next(setting.accepts for setting in TABLE if setting.name == name)
     said, _, why = str(caught.value).partition(f" is not understood; accepted: {accepts}")
-    assert said == f"{name}={value!r}"
-    assert not why or name == "rules"
+    assert said == f"{name}=" + ("'***'" if name in ("shared_url", "shared_secret") else repr(value))
+    assert not why or name in ("rules", "shared_url")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +202,7 @@ def test_a_setting_refuses_naming_itself_the_value_and_what_it_accepts(name: str
     [
         ({"b/": {}}, "the prefix 'b/' must begin with"),
         ({"s3://b/*.json": {}}, "is no pattern"),
-        ({"s3://b/": {"tttl": 5}}, "'s3://b/' takes ttl, stale_if_error and disk, not 'tttl'"),
+        ({"s3://b/": {"tttl": 5}}, "'s3://b/' takes ttl, stale_if_error, disk and shared, not 'tttl'"),
         ({"s3://b/": {"ttl": "x"}}, "ttl of 's3://b/' must be seconds"),
         ({"s3://b/": {"disk": "no"}}, "disk of 's3://b/' must be True or False, not 'no'"),
     ],
@@ -206,6 +230,12 @@ def test_defaults() -> None:
         "verify": "available",
         "origin": "auto",
         "rules": (),
+        "shared_url": None,
+        "shared_secret": None,
+        "shared_unauthenticated": False,
+        "shared_max_object": 2**20,
+        "shared_timeout": 0.02,
+        "shared_connect_timeout": 0.05,
     }
 
 
@@ -427,3 +457,13 @@ def test_a_duration_of_a_call_that_is_none_is_a_type_error(value: Any) -> None:
 def test_what_must_be_called_is_refused_if_it_cannot_be(argument: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"{argument} must be a function"):
         Cache(**{argument: value})
+
+
+def test_neither_a_password_nor_a_secret_is_printed() -> None:
+    settings = Settings(shared_url="rediss://user:hunter2@host:6379", shared_secret="correct horse battery")
+    printed = f"{settings!r} {settings}"
+    assert "hunter2" not in printed
+    assert "horse" not in printed
+    copied = pickle.loads(pickle.dumps(settings))
+    assert copied == settings
+    assert "hunter2" not in repr(copied)
