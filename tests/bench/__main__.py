@@ -19,6 +19,7 @@ from tests.bench import (
     cold_start,
     disk_hit,
     disk_write,
+    fleet,
     growth,
     memory_hit,
     origins,
@@ -51,9 +52,10 @@ BENCHES = {
     "rss": rss.run,
     "anonymous": anonymous.run,
     "growth": growth.run,
+    "fleet": fleet.run,
 }
-# In a box with a fourteenth of a CPU a run takes most of a minute; `origins` has no lines.
-ONCE = {"cold_box", "origins"}
+# In a box with a fourteenth of a CPU a run takes most of a minute; `origins` and `fleet` have no lines.
+ONCE = {"cold_box", "fleet", "origins"}
 
 
 def main() -> int:
