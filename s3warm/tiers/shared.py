@@ -197,13 +197,17 @@ class SharedTier:
 
     def evict(self, key: ObjectKey) -> None:
         """See `Tier.evict`: for all, if the server can be told, and for this process in any case."""
-        self.withdraw(key)
+        self._withdraw(key, self._server.write)
 
     def withdraw(self, key: ObjectKey) -> bool:
-        """`evict`; whether the server was told. What was asked of S3 before now is refused from now on, whoever brings it."""
+        """`evict`, also where the server is left in peace; whether it was told."""
+        return self._withdraw(key, self._server.insist)
+
+    def _withdraw(self, key: ObjectKey, send: Callable[[Callable[[Any], bool]], bool | Unanswered]) -> bool:
+        """What was asked of S3 before now is refused from now on, whoever brings it."""
         self._dropped.lift(key, self._clock())
         name, arguments = self._sealer.name(key), (_drawn(), int(_TOMBSTONE * 1000))
-        told = bool(self._server.insist(lambda client: was_done(client.eval(scripts.WITHDRAW, 1, name, *arguments))))
+        told = bool(send(lambda client: was_done(client.eval(scripts.WITHDRAW, 1, name, *arguments))))
         if told:  # whatever lies there from now on came later, by whichever clock
             self._expired.lift(key, self._clock())
         else:  # it lies there still, and who put it there may have a clock that is a little ahead

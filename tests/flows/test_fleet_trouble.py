@@ -106,3 +106,15 @@ def test_a_server_that_lies_decides_nothing(fleet: CountedFleet, lie: Any, monke
     assert fleet.cache().get(URI) == OLD
     assert sum(naps) < 0.05, "seconds"
     assert cache.stats().errors == 0
+
+
+def test_what_is_not_there_costs_no_try_while_the_server_is_left_in_peace(fleet: CountedFleet) -> None:
+    def dead(_name: str, _answer: object) -> object:
+        raise exceptions.ConnectionError("nobody is there")
+
+    cache = fleet.cache()
+    fleet.counted.instead = dead
+    for number in range(20):
+        with pytest.raises(FileNotFoundError):
+            cache.get("b", f"missing/{number}")
+    assert cache.stats().shared_errors == 1
