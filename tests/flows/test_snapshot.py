@@ -96,6 +96,9 @@ def _open(path: Path) -> bool:
 
 
 def test_budgets_are_what_the_restored_environment_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "s3warm.machine.resident_memory", lambda: 100 * MIB
+    )  # whatever the tests before have left in this process
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "4096")
     with fake_s3({A: bytes(MIB)}) as s3:
         s3warm.get(A)
