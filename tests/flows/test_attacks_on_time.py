@@ -223,11 +223,19 @@ def test_who_waits_for_a_turn_keeps_no_file_whose_room_is_needed() -> None:
             with s3warm.as_file(URI, ttl=ttl) as path:
                 return path.stat().st_size
 
+        files: Any = s3warm.default_cache()._files
+        waits, sleep = threading.Event(), files._turns._sleep
+
+        def note(seconds: float) -> None:
+            waits.set()
+            sleep(seconds)
+
+        files._turns._sleep = note
         s3.before_answer = hold
         first = pool.submit(size, None)
         wait(asked)
         second = pool.submit(size, 30)
-        until(lambda: len(s3warm.default_cache()._flights._flights.get(locate(URI), ())) == 2)
+        wait(waits)
         gate.set()
         assert first.result(30) == second.result(30) == 20 * MIB
 
