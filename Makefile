@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format faults soak e2e lambda bench docs layer wheel clean
+.PHONY: help demo test lint check format faults soak e2e lambda bench docs layer wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -16,11 +16,13 @@ demo: $(VENV)/.test  ## the main job, in half a minute, against an S3 server on 
 test: $(VENV)/.test  ## all tests that need no root and no other machine
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(VENV)/.check  ## format, lint, types, tests
+lint: $(VENV)/.check  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+check: lint  ## format, lint, types, tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 format: $(VENV)/.check  ## format the code
