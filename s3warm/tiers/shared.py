@@ -111,9 +111,10 @@ class SharedTier:
         found = self._told(key, 3, lambda client: client.eval(scripts.FIND, 1, name, self.largest))
         if found is None:
             return None
-        head, generation, body = found
-        seen = self.seen(key, head)._replace(generation=generation or b"")
-        return seen._replace(entry=self._entry(key, head, body)) if seen.has_body else seen
+        raw, generation, body = found
+        head = self._opened(key, raw)
+        seen = self._seen(key, raw, head)._replace(generation=generation or b"")
+        return seen._replace(entry=self._entry(key, head, body)) if head is not None and seen.has_body else seen
 
     def look(self, key: ObjectKey) -> Seen | None:
         """The same without the body, which is not moved."""
@@ -122,11 +123,7 @@ class SharedTier:
 
     def seen(self, key: ObjectKey, raw: bytes | None) -> Seen:
         """What a head says; what is none of this object's is counted."""
-        head = self._opened(key, raw)
-        if head is None:
-            return Seen(None, has_body=False, head=raw)
-        has_body = head.sum is not None and head.row.stored_size <= self.largest  # another environment may have another limit
-        return Seen(Known(key, head.row.info, *self._times(key, head)), has_body, head=raw)
+        return self._seen(key, raw, self._opened(key, raw))
 
     def describe(self, key: ObjectKey) -> Held | None:
         """See `Tier.describe`; a body that is not there takes no bytes."""
@@ -258,9 +255,14 @@ class SharedTier:
             return [None for _ in range(count)]
         return None if isinstance(found, Unanswered) else found
 
-    def _entry(self, key: ObjectKey, raw: bytes | None, body: bytes | None) -> Entry | None:
+    def _seen(self, key: ObjectKey, raw: bytes | None, head: Head | None) -> Seen:
+        if head is None:
+            return Seen(None, has_body=False, head=raw)
+        has_body = head.sum is not None and head.row.stored_size <= self.largest  # another environment may have another limit
+        return Seen(Known(key, head.row.info, *self._times(key, head)), has_body, head=raw)
+
+    def _entry(self, key: ObjectKey, head: Head, body: bytes | None) -> Entry | None:
         """The entry that a head and its body make; None, and counted, if they do not belong together."""
-        head = self._sealer.opened(key, raw)
         try:
             entry = head.row.entry(self._body(head, check(head, body)))
         except (Refused, codec.CorruptFrame) as error:
