@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any
 
-__all__ = ["Answer", "Connections"]
+__all__ = ["AGENT", "Answer", "Connections", "tls_context"]
+
+AGENT = "user-agent: s3warm\r\naccept-encoding: identity\r\n"  # lines of each request; not signed: proxies may change them
 
 CONNECT_TIMEOUT = 2.0  # seconds, for TCP and once more for TLS
 _IDLE = 60.0  # seconds; after more, a thaw included, whatever lies between has forgotten the connection or soon will
@@ -171,7 +173,7 @@ class Connections:
 
     def _new(self, place: tuple[str, str, int], deadline: float | None) -> Connection:
         scheme, host, port = place
-        context = _tls_context() if scheme == "https" else None
+        context = tls_context() if scheme == "https" else None
         if deadline is None or ":" in host or host[-1].isdigit():
             return _dialled(host, port, context, deadline)
         from s3warm.origin.intime import in_time  # a look-up of a name has no time-out
@@ -247,7 +249,7 @@ def _readable(idle: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _tls_context() -> SSLContext:
+def tls_context() -> SSLContext:
     """One for the process, with the certificates that the system trusts. Without any, botocore's."""
     global _tls  # noqa: PLW0603  # one for the process
     if _tls is None:

@@ -9,7 +9,7 @@ import os
 
 from s3warm.origin.answers import error_code, listing
 from s3warm.origin.base import KEPT, TransportError
-from s3warm.origin.connections import Connections
+from s3warm.origin.connections import AGENT, Connections
 from s3warm.origin.credentials import CredentialSource
 from s3warm.origin.places import place_of, region_of, suits
 from s3warm.origin.sigv4 import EMPTY, Signer, query_of, quoted
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LeanRequests", "suits"]
 
-_AGENT = "user-agent: s3warm\r\naccept-encoding: identity\r\n"  # not signed: proxies may change them
 _LONGEST_ERROR = 64 * 1024  # bytes
 _LONGEST_PAGE = 16 * 2**20  # 1,000 keys of 1,024 bytes, each encoded threefold, with what else is said of them
 _MODE = ("x-amz-checksum-mode", "ENABLED")
@@ -130,7 +129,7 @@ class LeanRequests:
         keys = self._credentials.current(deadline)
         signed = signer.headers(place.host, path, query, headers, keys, method=method, payload=payload)
         target = f"{path}?{query}" if query else path
-        request = f"{method} {target} HTTP/1.1\r\n{signed}{_AGENT}\r\n".encode("ascii")
+        request = f"{method} {target} HTTP/1.1\r\n{signed}{AGENT}\r\n".encode("ascii")
         return self._connections.ask(place.scheme, place.address, place.port, request, deadline, body=sent)
 
     def _found(self, bucket: str) -> tuple[Place, Signer]:
@@ -146,14 +145,9 @@ class LeanRequests:
         return found
 
     def _ask_for_credentials(self, url: Url, token: str, deadline: float | None) -> tuple[int, bytes]:
-        authorization = f"authorization: {token}\r\n" if token else ""
-        path = url.path if url.path.startswith("/") else f"/{url.path}"
-        request = f"GET {path} HTTP/1.1\r\nhost: {url.authority}\r\n{authorization}accept: application/json\r\n{_AGENT}\r\n"
-        answer = self._connections.ask(url.scheme, url.host, url.port, request.encode("ascii"), deadline)
-        try:
-            return answer.status, answer.read(_LONGEST_ERROR)
-        finally:
-            answer.close()
+        from s3warm.origin.endpoint import ask_endpoint
+
+        return ask_endpoint(self._connections, url, token, deadline)
 
 
 class LeanPage:

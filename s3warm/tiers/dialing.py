@@ -68,9 +68,9 @@ def _context(place: Place) -> SSLContext | None:
     if not place.tls:
         return None
     if not place.ca:
-        from s3warm.origin.connections import _tls_context
+        from s3warm.origin.connections import tls_context
 
-        return _tls_context()
+        return tls_context()
     import ssl
 
     try:

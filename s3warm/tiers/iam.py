@@ -11,7 +11,6 @@ import os
 import time
 
 from s3warm.errors import ConfigurationError
-from s3warm.origin.base import TransportError
 from s3warm.origin.credentials import Credentials, CredentialSource
 from s3warm.origin.intime import in_time
 from s3warm.origin.places import region_of
@@ -20,7 +19,7 @@ from s3warm.origin.sigv4 import Signer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from s3warm.origin.places import Url
     from s3warm.origin.sigv4 import Keys
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["IamLogin", "login_of"]
 
 GOOD = 900  # seconds; the longest that AWS takes
-_LONGEST = 64 * 1024  # bytes of an answer with credentials
 
 
 class IamLogin:
@@ -106,18 +104,10 @@ def _by(deadline: float | None, find: Callable[[], T]) -> T:
 def _ask(url: Url, token: str, deadline: float | None) -> tuple[int, bytes]:
     """Status and body of the endpoint that has the credentials."""
     from s3warm.origin.connections import Connections
+    from s3warm.origin.endpoint import ask_endpoint
 
     connections = Connections()
-    authorization = f"authorization: {token}\r\n" if token else ""
-    path = url.path if url.path.startswith("/") else f"/{url.path}"
-    request = f"GET {path} HTTP/1.1\r\nhost: {url.authority}\r\n{authorization}accept: application/json\r\n\r\n"
     try:
-        answer: Any = connections.ask(url.scheme, url.host, url.port, request.encode("ascii"), deadline)
-        try:
-            return answer.status, answer.read(_LONGEST)
-        finally:
-            answer.close()
-    except UnicodeError:
-        raise TransportError("the address or the token of the credentials' endpoint is not ASCII", transient=False) from None
+        return ask_endpoint(connections, url, token, deadline)
     finally:
         connections.close()

@@ -84,6 +84,7 @@ LAYERS: list[list[str]] = [
         "tiers.temporary",
     ],
     ["listings", "origin.connections", "origin.exchange", "origin.tee", "tiers.memory", "tiers.pins", "tiers.store"],
+    ["origin.endpoint"],
     ["origin.lean", "tiers.iam", "tiers.leases", "tiers.line", "tiers.shared", "tiers.tidings", "tiers.turns"],
     ["origin.choice", "tiers.clients"],
     ["origin.listing", "origin.stream", "origin.transfer", "tiers.dialing", "tiers.directory"],

@@ -579,8 +579,8 @@ def test_a_handshake_that_does_not_come_about(
 
 def test_the_systems_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_tls", None)
-    context = connections._tls_context()
-    assert connections._tls_context() is context
+    context = connections.tls_context()
+    assert connections.tls_context() is context
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
@@ -592,7 +592,7 @@ def test_without_any_botocores_are_used(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     nowhere = ssl.DefaultVerifyPaths(None, place, "", "", "", "")  # type: ignore[arg-type]
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nowhere)
-    assert connections._tls_context().cert_store_stats()["x509_ca"] > 50
+    assert connections.tls_context().cert_store_stats()["x509_ca"] > 50
 
 
 @pytest.mark.parametrize("missing", ["", *connections._AMAZON])
@@ -611,7 +611,7 @@ def test_a_folder_of_certificates_is_not_read_as_a_whole(monkeypatch: pytest.Mon
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     monkeypatch.setattr(ssl, "create_default_context", create)
-    connections._tls_context()
+    connections.tls_context()
     assert asked == [{} if missing else {"capath": str(tmp_path)}]
 
 
@@ -631,4 +631,4 @@ def test_a_folder_of_certificates_vouches(
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
     answer = pool.ask("https", "localhost", server.port, REQUEST)
     assert body_of(answer) == b"body"
-    assert connections._tls_context().cert_store_stats()["x509_ca"] == 1  # the one that was needed
+    assert connections.tls_context().cert_store_stats()["x509_ca"] == 1  # the one that was needed
