@@ -58,7 +58,7 @@ class ReadThrough(Front, Paths, Writing):
         disk: FileTier | None,
         files: FileTier | None,
         origin: Origin,
-        fleet: Callable[[Revalidation], Beyond] | None,
+        beyond: Callable[[Revalidation], Beyond],
         ledger: Ledger,
         learn: Callable[[int, float], None],
         clock: Callable[[], float],
@@ -94,7 +94,7 @@ class ReadThrough(Front, Paths, Writing):
             learn=learn,
             forget=self._flights.forget,
         )
-        self._beyond = Alone(self._revalidation) if fleet is None else fleet(self._revalidation)
+        self._beyond = beyond(self._revalidation)
         self._look = ledger.look if isinstance(self._beyond, Alone) else self._look_and_listen
         self._calls = Calls(self._flights, self._revalidation, counters, announcer)
         Paths.__init__(self, origin, files, ledger)

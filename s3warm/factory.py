@@ -163,7 +163,7 @@ class Cache(Bulk):
             memory=memory,
             disk=self._disk_tier,
             files=files,
-            fleet=self._fleet(
+            beyond=self._fleet(
                 settings,
                 client=client,
                 shared_client=shared_client,
@@ -353,13 +353,13 @@ class Cache(Bulk):
         account: Ledger,
         clock: Callable[[], float],
         notices: Notices,
-    ) -> Callable[[Revalidation], Beyond] | None:
-        """What makes the fleet that this cache is one of, if it is."""
+    ) -> Callable[[Revalidation], Beyond]:
+        """What makes the fleet that this cache is one of, or what stands for none."""
         for name in ("S3WARM_DISABLED", "S3WARM_OFFLINE"):
             if switch(name, os.environ):
                 return lambda revalidation: Alone(revalidation, f"{name} has turned it off")
         if settings.shared_url is None and shared_client is None:
-            return None
+            return Alone
         from s3warm.joining import join
 
         return join(

@@ -367,7 +367,7 @@ class FakeCache(Cache):
     def _place(self, settings: Settings) -> tuple[str, bool]:
         return (temporary_directory(), True) if settings.directory is None else (settings.directory, False)
 
-    def _fleet(self, settings: Settings, **_others: Any) -> Callable[[Revalidation], Beyond] | None:
+    def _fleet(self, settings: Settings, **_others: Any) -> Callable[[Revalidation], Beyond]:
         return _Solitary
 
     def _namespace(self, settings: Settings, client: Any) -> str:

@@ -38,15 +38,20 @@ class Lease(Turn):
 
     Attributes:
         brought: what was asked for is on the server now.
-        end: gives it up before the end of the block, as nobody else will be served by it.
     """
 
-    __slots__ = ("brought", "end")
+    __slots__ = ("_release", "brought")
 
-    def __init__(self, *, found: bool = False, taken: bool = False, end: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, *, found: bool = False, taken: bool = False, release: Callable[[bool], object] | None = None) -> None:
         super().__init__(found=found, taken=taken)
         self.brought = False
-        self.end = end
+        self._release = release
+
+    def end(self) -> None:
+        """Give it up, at the end of the block or before, as nobody else will be served by it; once is enough."""
+        release, self._release = self._release, None
+        if release is not None:
+            release(self.brought)
 
 
 class Leases:
@@ -84,7 +89,7 @@ class Leases:
             # Between the caller's look and this one another may have had the lease, and ended it.
             there = head is not None and found(head)
             if holder is not None:
-                return self._own(names[1], token, there)
+                return Lease(found=there, release=lambda brought: self._release(names[1], token, brought))
             if there:
                 return Lease(found=True)
             if missed:  # it was free, and others were quicker
@@ -94,18 +99,9 @@ class Leases:
                 return instead
         return Lease()
 
-    def _own(self, name: str, token: bytes, there: bool) -> Lease:
-        ended = False
-
-        def end() -> None:
-            nonlocal ended
-            if not ended:
-                ended = True
-                left = () if lease.brought else (_IN_VAIN, _IN_VAIN_FOR)
-                self._server.write(lambda client: was_done(client.eval(scripts.END, 1, name, token, *left)))
-
-        lease = Lease(found=there, end=end)
-        return lease
+    def _release(self, name: str, token: bytes, brought: bool) -> None:
+        left = () if brought else (_IN_VAIN, _IN_VAIN_FOR)
+        self._server.write(lambda client: was_done(client.eval(scripts.END, 1, name, token, *left)))
 
     def _watch(self, names: tuple[str, str], found: Callable[[bytes], bool], until: float) -> Lease | None:
         """What the lease of another has come to by a time on the monotonic clock; None if it is nobody's any more."""

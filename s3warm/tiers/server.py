@@ -120,12 +120,12 @@ class Server:
                 writes.failed()
             if writes is not None and _is_answer(error):
                 self._answered()
-                self._failed("write", error)
-                self.trouble = error
+                kind = "write"
             else:
                 self._answers.failed()
-                self._failed("answer", error)
-                self.trouble = error
+                kind = "answer"
+            self._failed(kind, error)
+            self.trouble = error
             return UNANSWERED
         finally:
             if self._closed:  # since this call began: what it has dialled nobody else would hang up

@@ -75,9 +75,13 @@ class Tidings:
             client.pexpire(name, _KEPT_FOR)
             return written
 
+        def replace(client: Any) -> object:
+            client.delete(name)
+            return write(client)
+
         written = self._server.insist(write)
         if isinstance(written, Misfit):
-            written = self._server.insist(lambda client: (client.delete(name), write(client))[1])
+            written = self._server.insist(replace)
         return bool(written)
 
     def news(self) -> News:

@@ -33,7 +33,7 @@ PATIENT: dict[str, Any] = {"shared_timeout": 2.0, "shared_connect_timeout": 2.0}
 class DialledCache(FakeCache):
     """An environment with the fake's S3, and the server that its settings name."""
 
-    def _fleet(self, settings: Settings, **parts: Any) -> Callable[[Revalidation], Beyond] | None:
+    def _fleet(self, settings: Settings, **parts: Any) -> Callable[[Revalidation], Beyond]:
         return Cache._fleet(self, settings, **parts)
 
 

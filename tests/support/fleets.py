@@ -26,7 +26,7 @@ class FleetCache(FakeCache):
         self._server = server
         super().__init__(s3, **{"namespace": "fleet", "shared_secret": SECRET, **options})
 
-    def _fleet(self, settings: Settings, **parts: Any) -> Callable[[Revalidation], Beyond] | None:
+    def _fleet(self, settings: Settings, **parts: Any) -> Callable[[Revalidation], Beyond]:
         return Cache._fleet(self, settings, **{**parts, "shared_client": self._server})
 
 
