@@ -8,6 +8,7 @@ from __future__ import annotations
 from s3warm import deadlines
 from s3warm.entries import Entry, FileEntry, Known
 from s3warm.errors import AccessDeniedError, FleetUnavailableError, ObjectNotFoundError
+from s3warm.notices import said
 from s3warm.origin.base import NotModified
 from s3warm.rules.freshness import parse_cache_control
 from s3warm.tiers.shared import SKEW, Seen
@@ -99,9 +100,10 @@ class Fleet:
         dropped = self.shared.withdraw(where)
         if not self._tidings.tell(Tiding(where, float(self._clock()))) or not dropped:
             why = self.shared.trouble
+            because = "it is closed" if why is None else said(why)
             raise FleetUnavailableError(
                 f"{where} was invalidated for this process, but the fleet could not be told, as the shared tier does not answer, or takes no writes "
-                f"({type(why).__name__}: {why}); others may serve it until its TTL is over: call it again",
+                f"({because}); others may serve it until its TTL is over: call it again",
                 bucket=where.bucket,
                 key=where.key,
             ) from why

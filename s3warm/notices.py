@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from s3warm.keys import ObjectKey
     from s3warm.metrics import Announcer, Counters, Troubles
 
-__all__ = ["Notices"]
+__all__ = ["Notices", "said"]
 
 _MOST_SAID = 300  # characters of a server's own words, which may be a megabyte of anything
 
@@ -42,16 +42,16 @@ class Notices:
             )
             return
         self.counters.shared_errors += 1
-        said = _said(f"{type(error).__name__}: {error}")
-        if "Timeout" in said or "time left" in said:
-            said += "; shared_connect_timeout and shared_timeout say for how long it may take"
-        if "MovedError" in said:
-            said += "; the server is one of a cluster: add ?cluster=true to shared_url"
+        words = said(error)
+        if "Timeout" in words or "time left" in words:
+            words += "; shared_connect_timeout and shared_timeout say for how long it may take"
+        if "MovedError" in words:
+            words += "; the server is one of a cluster: add ?cluster=true to shared_url"
         instead = (
             "takes no writes, so that others may have to ask S3" if kind == "write" else "cannot be used; S3 is asked instead"
         )
-        self._troubles.report(name, f"the shared tier {instead}, and it is tried again in a while ({said})")
-        self._announcer.note(Event("shared_error", detail=said))
+        self._troubles.report(name, f"the shared tier {instead}, and it is tried again in a while ({words})")
+        self._announcer.note(Event("shared_error", detail=words))
 
     def refused(self, where: ObjectKey | None, error: Exception) -> None:
         """What the shared tier has of an object, or its log, is not what a holder of the secret wrote."""
@@ -67,7 +67,8 @@ class Notices:
         self._announcer.note(Event("disk_error", detail=str(error)))
 
 
-def _said(words: str) -> str:
-    """What a server said, as it fits into one line of a log."""
+def said(error: Exception) -> str:
+    """An error with a server's own words, as it fits into one line of a log."""
+    words = f"{type(error).__name__}: {error}"
     line = "".join(character if character.isprintable() else " " for character in words[: _MOST_SAID + 1])
     return line if len(line) <= _MOST_SAID else f"{line[:_MOST_SAID]}..."

@@ -590,6 +590,27 @@ def test_a_switch_leaves_the_fleet_alone(fleet: FakeFleet, monkeypatch: pytest.M
         cache.invalidate("b", "k", everywhere=True)
 
 
+def test_a_servers_words_are_one_line_of_the_error(fleet: FakeFleet) -> None:
+    class Shouting:
+        def __getattr__(self, name: str) -> Any:
+            if name in ("aclose", "connection_pool"):
+                raise AttributeError(name)
+
+            def shout(*_arguments: object, **_named: object) -> Any:
+                raise OSError("no\n" * 100_000)
+
+            return shout
+
+    with FleetCache(fleet.s3, Shouting()) as cache, pytest.raises(FleetUnavailableError, match="OSError: no no") as caught:
+        cache.invalidate("b", "k", everywhere=True)
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)
+    closed = fleet.cache()
+    closed.close()
+    with pytest.raises(FleetUnavailableError, match="it is closed"):
+        closed.invalidate("b", "k", everywhere=True)
+
+
 def test_who_tells_the_fleet_insists(fleet: FakeFleet) -> None:
     one, other = fleet.cache(), fleet.cache()
     other.get("b", "k")
