@@ -106,8 +106,7 @@ class Arrival:
     def times(self, info: Metadata) -> Times:
         """See `Times`."""
         control = freshness.parse_cache_control(info.cache_control)
-        # Without an ETag nothing could ever be revalidated.
-        keep = bool(info.etag) and not control.no_store
+        keep = freshness.may_keep(info.etag, control)
         return Times(self.asked_at, self._expiry(self.where, self.asked_at, control), keep)
 
     def complete(self, size: int) -> None:

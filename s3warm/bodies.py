@@ -7,7 +7,7 @@ from contextlib import closing
 from s3warm import unmeasured
 from s3warm.entries import Entry
 from s3warm.origin.base import PART, Fetched, NoRoom, buffers_within
-from s3warm.rules.freshness import parse_cache_control
+from s3warm.rules.freshness import may_keep, parse_cache_control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Bodies:
                 self._disk.put(entry)
             self._into_memory(entry)
 
-        if not parse_cache_control(entry.info.cache_control).no_store:
+        if may_keep(entry.etag, parse_cache_control(entry.info.cache_control)):
             flight.store(store)
         return entry
 

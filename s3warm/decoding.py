@@ -155,7 +155,7 @@ class Decoding:
             if made is not None and made is not old and made.info.etag == entry.etag:
                 return made.value
             slot = make()
-            if entry.etag and not freshness.parse_cache_control(entry.info.cache_control).no_store:
+            if freshness.may_keep(entry.etag, freshness.parse_cache_control(entry.info.cache_control)):
                 flight.store(lambda: self._making.keep(slot, decoder))
             return slot.value
 

@@ -9,7 +9,7 @@ from io import BytesIO, FileIO
 from s3warm import unmeasured
 from s3warm.entries import FileEntry
 from s3warm.origin.base import NoRoom, StartOver, buffers_within
-from s3warm.rules.freshness import parse_cache_control
+from s3warm.rules.freshness import may_keep, parse_cache_control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class Filing:
 
     def adopt(self, flight: Flight[Any], entry: Entry) -> FileEntry | None:
         """See `Want.adopt`. One that may not be kept is left to S3, as is one for which there is no room."""
-        if parse_cache_control(entry.info.cache_control).no_store or not flight.store(lambda: self._files.put(entry)):
+        if not may_keep(entry.etag, parse_cache_control(entry.info.cache_control)) or not flight.store(
+            lambda: self._files.put(entry)
+        ):
             return None
         try:
             file = self._files.file(entry.object)

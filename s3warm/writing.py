@@ -142,8 +142,9 @@ class Writing:
         now = float(self._clock())
         control = freshness.parse_cache_control(info.cache_control)
         entry = Entry(where, info, now, self._revalidation.expiry(where, now, control), upload.body)
+        keep = freshness.may_keep(info.etag, control)
         for tier in self._kept_in:
-            if not info.etag or control.no_store or not tier.put(entry):
+            if not keep or not tier.put(entry):
                 tier.evict(where)
         self._beyond.written(entry, generation)
         self._counters.written += 1

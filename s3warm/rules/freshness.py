@@ -13,6 +13,7 @@ __all__ = [
     "expires_at",
     "is_fresh",
     "lifetime",
+    "may_keep",
     "may_serve_stale",
     "never_fresh",
     "parse_cache_control",
@@ -76,6 +77,16 @@ def _directives(header: str) -> list[str]:
             cut.append(header[start:position])
             start = position + 1
     return [*cut, header[start:]]
+
+
+def may_keep(etag: str, control: CacheControl) -> bool:
+    """Whether a body may be kept in this process at all: what has no ETag could never be revalidated, and `no-store` forbids it.
+
+    Example:
+        >>> may_keep('"1"', CacheControl()), may_keep('"1"', CacheControl(no_store=True)), may_keep("", CacheControl())
+        (True, False, False)
+    """
+    return bool(etag) and not control.no_store
 
 
 def lifetime(default_ttl: float, control: CacheControl, mode: str) -> float:
