@@ -9,6 +9,7 @@ import pytest
 from tests.support import valkey
 from tests.support.embedded import EmbeddedS3
 from tests.support.gateway import RadosGateway, missing
+from tests.support.tapped import Tap
 from tests.support.worlds import FakeWorld, FleetWorld, LeanWorld, ServerWorld
 
 if TYPE_CHECKING:
@@ -34,10 +35,26 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RadosGateway]:
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.ValkeyServer]:
+def needs_server() -> None:
     absent = valkey.missing()
     if absent is not None:
         pytest.skip(f"no Valkey or Redis server here: {absent}")
+
+
+@pytest.fixture
+def server(tmp_path: Path, needs_server: None) -> Iterator[valkey.ValkeyServer]:
+    with valkey.ValkeyServer(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def tap(server: valkey.ValkeyServer) -> Iterator[Tap]:
+    with Tap(server.port) as tap:
+        yield tap
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory, needs_server: None) -> Iterator[valkey.ValkeyServer]:
     with valkey.ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
         yield server
 

@@ -12,36 +12,16 @@ import pytest
 from s3warm.rules.outage import MAX_RETRY_AFTER
 from tests.support.fleet_run import TRIES, FleetRun
 from tests.support.tapped import Tap
-from tests.support.valkey import ValkeyServer, missing
+from tests.support.valkey import ValkeyServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.support.scripted import Answer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("needs_server")]
 
 LARGEST = 2**20  # bytes of a body, by default
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _needed() -> None:
-    absent = missing()
-    if absent is not None:
-        pytest.skip(f"no Valkey or Redis server here: {absent}")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def tap(server: ValkeyServer) -> Iterator[Tap]:
-    with Tap(server.port) as tap:
-        yield tap
 
 
 def always(answer: bytes) -> Callable[[Tap], Answer]:

@@ -15,34 +15,15 @@ from s3warm.tiers import scripts
 from tests.support.fleet_run import MOMENTS, OVER, TRIES, FleetRun, body_of
 from tests.support.tapped import Tap, withheld
 from tests.support.threads import PATIENCE, until
-from tests.support.valkey import ValkeyServer, free_port, missing
+from tests.support.valkey import ValkeyServer, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from s3warm import Cache
 
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _needed() -> None:
-    absent = missing()
-    if absent is not None:
-        pytest.skip(f"no Valkey or Redis server here: {absent}")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def tap(server: ValkeyServer) -> Iterator[Tap]:
-    with Tap(server.port) as tap:
-        yield tap
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("needs_server")]
 
 
 def levels(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.flows.conftest import embedded, gateway, shared_server, world
+from tests.flows.conftest import embedded, gateway, needs_server, shared_server, world
 
-__all__ = ["embedded", "gateway", "shared_server", "world"]
+__all__ = ["embedded", "gateway", "needs_server", "shared_server", "world"]
